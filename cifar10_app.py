@@ -1,0 +1,52 @@
+"""How every program here starts and ends: strict flags, failures in one line, an exit code that means something.
+
+  0      done
+  1      a failure, said in one line: what, which path or value, what to do next
+  2      wrong usage: an unknown flag, a stray argument, a value out of range
+  128+n  ended by signal n after saving
+"""
+import sys
+
+from absl import app, flags
+
+
+class Failure(Exception):
+  """A failure that the user can mend; its text is one line that says what, where, and what to do next."""
+
+
+def _wrong_usage(problem):
+  print('%s (--help lists the flags)' % problem, file=sys.stderr)
+  sys.exit(2)
+
+
+def parse_flags(argv):
+  """Parses the command line into absl's flags; whatever is not a flag of ours ends the program before any work.
+
+  Args:
+    argv: list of strings, the program's name first.
+
+  Returns:
+    A list of the program's name alone.
+
+  Raises:
+    SystemExit: with code 2 on a flag that is unknown or out of range, and on an argument that is no flag.
+  """
+  try:
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    _wrong_usage(error)
+  if len(rest) > 1:
+    _wrong_usage('unexpected argument %r: a flag is written --name=value' % rest[1])
+  return rest
+
+
+def run(main):
+  """Parses the command line, calls `main(argv)` and exits with the code that it returns (None counts as 0)."""
+  def guarded(argv):
+    try:
+      return main(argv)
+    except Failure as failure:
+      sys.stdout.flush()
+      print('Error: %s' % failure, file=sys.stderr)
+      return 1
+  app.run(guarded, flags_parser=parse_flags)

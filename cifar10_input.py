@@ -1,0 +1,222 @@
+"""Reads CIFAR-10's binary files through two queues: file names in one, records in memory in the other.
+
+  filename queue -> readers -> record queue -> batch -> distortion -> batch queue
+
+A thread that reads waits for the disk; a thread that trains waits for the processor. With a queue between them neither waits for the other,
+as long as the queue is neither empty nor full. The records wait as they are stored, 3,073 bytes each, and are distorted only when their
+batch is due: less than half of the memory that ready pictures take, and every epoch distorts them afresh.
+
+Summary of available functions:
+
+  # Batches for training: shuffled and distorted. Batches for evaluation: in order, centre only.
+  images, labels = distorted_inputs(data_dir, batch_size)
+  images, labels = inputs(eval_data, data_dir, batch_size)
+
+  # One record a call, the principle at its plainest.
+  record = read_cifar10(filename_queue)
+"""
+import os
+from typing import NamedTuple
+
+import cifar10_augment
+from cifar10_app import Failure
+from cifar10_tf import tf
+
+# The data set, https://www.cs.toronto.edu/~kriz/cifar.html.
+DIRECTORY = 'cifar-10-batches-bin'
+TRAIN_FILES = ['data_batch_%d.bin' % i for i in range(1, 6)]
+TEST_FILES = ['test_batch.bin']
+NUM_CLASSES = 10
+NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN = 50000
+NUM_EXAMPLES_PER_EPOCH_FOR_EVAL = 10000
+HEIGHT, WIDTH, DEPTH = 32, 32, 3  # pixels, pixels, channels; stored red plane first, then green, then blue
+LABEL_BYTES = 1
+RECORD_BYTES = LABEL_BYTES + HEIGHT * WIDTH * DEPTH
+
+IMAGE_SIZE = cifar10_augment.IMAGE_SIZE
+
+# The queues.
+READ_RECORDS = 512  # records a read: enough to make the cost of a call small, few enough to mix files well
+SHUFFLE_FRACTION = 0.4  # of an epoch waits in the shuffled record queue before one is drawn; the tutorial's
+MAX_SHUFFLE_RECORDS = 20000  # records, 61 MB; the tutorial's count
+MAX_READERS = 5  # threads, each in a file of its own, so that batches mix files from the start
+BATCHES_AHEAD = 4  # ready batches, 0.9 MB each at 128 pictures
+DISTORTERS = 2  # threads
+
+
+class CIFAR10Record(NamedTuple):
+  """One record; every field but the first three is a tensor."""
+  height: int  # pixels
+  width: int  # pixels
+  depth: int  # channels
+  key: tf.Tensor  # string []: 'file:index'
+  label: tf.Tensor  # int32 []: 0..9
+  uint8image: tf.Tensor  # uint8 [height, width, depth]
+
+
+def _split(records):
+  """Takes records apart.
+
+  Args:
+    records: uint8 [B, RECORD_BYTES].
+
+  Returns:
+    images uint8 [B, HEIGHT, WIDTH, DEPTH] and labels int32 [B].
+  """
+  planes = tf.reshape(records[:, LABEL_BYTES:], [-1, DEPTH, HEIGHT, WIDTH])
+  return tf.transpose(planes, [0, 2, 3, 1]), tf.cast(records[:, 0], tf.int32)
+
+
+def read_cifar10(filename_queue):
+  """Reads one record.
+
+  Several calls read in parallel from several places in the files.
+
+  Args:
+    filename_queue: a queue of strings, paths of binary files.
+
+  Returns:
+    A CIFAR10Record. Running a tensor of it reads the next record; at the end of the last file it raises OutOfRangeError.
+  """
+  key, value = tf.FixedLengthRecordReader(RECORD_BYTES).read(filename_queue)
+  record = tf.ensure_shape(tf.decode_raw(value, tf.uint8), [RECORD_BYTES])
+  images, labels = _split(record[tf.newaxis])
+  return CIFAR10Record(HEIGHT, WIDTH, DEPTH, key, labels[0], images[0])
+
+
+def _read_records(filename_queue):
+  """Reads up to READ_RECORDS records at once: uint8 [N, RECORD_BYTES]."""
+  keys, values = tf.FixedLengthRecordReader(RECORD_BYTES).read_up_to(filename_queue, READ_RECORDS)
+  records = tf.ensure_shape(tf.decode_raw(values, tf.uint8), [None, RECORD_BYTES])
+  wrong = records[:, 0] >= NUM_CLASSES  # [N]
+  sound = tf.Assert(tf.logical_not(tf.reduce_any(wrong)),
+                    ['label out of range 0..9, first at', tf.boolean_mask(keys, wrong)[:1]])
+  with tf.control_dependencies([sound]):
+    return tf.identity(records)
+
+
+def count_records(paths):
+  """Returns how many records each of the files holds, by their sizes.
+
+  Raises:
+    Failure: a file is missing, empty, or not a whole number of records.
+  """
+  for path in paths:
+    if not os.path.isfile(path):
+      raise Failure('%s: no such file; pass the directory that holds %s as data_dir' % (path, DIRECTORY))
+    size = os.path.getsize(path)
+    if size == 0 or size % RECORD_BYTES:
+      raise Failure('%s: %d bytes is not a whole number of records of %d bytes; fetch the data set again'
+                    % (path, size, RECORD_BYTES))
+  return [os.path.getsize(path) // RECORD_BYTES for path in paths]
+
+
+def train_files(data_dir):
+  """Returns the paths of the training files."""
+  return [os.path.join(data_dir, DIRECTORY, name) for name in TRAIN_FILES]
+
+
+def test_files(data_dir):
+  """Returns the paths of the test file, in a list of one."""
+  return [os.path.join(data_dir, DIRECTORY, name) for name in TEST_FILES]
+
+
+def _add_runner(queue, capacity, enqueue_ops):
+  """Has one thread an op fill the queue, and shows in TensorBoard how full it is (0 to 1)."""
+  tf.train.add_queue_runner(tf.train.QueueRunner(queue, enqueue_ops))
+  tf.summary.scalar('fullness', tf.cast(queue.size(), tf.float32) / capacity)
+
+
+def _record_queue(paths, batch_size, num_epochs, shuffle, repeatable):
+  """Builds the filename queue, the readers and the record queue: uint8 [RECORD_BYTES]."""
+  filename_queue = tf.train.string_input_producer(
+      paths, num_epochs=num_epochs, shuffle=shuffle, name='filename_queue')
+  with tf.name_scope('record_queue'):
+    spare = READ_RECORDS + batch_size  # room to read on while a batch is drawn
+    if shuffle:
+      least = min(MAX_SHUFFLE_RECORDS, int(SHUFFLE_FRACTION * sum(count_records(paths))))
+      # A draw is among the records that the queue holds just then, so it repeats only if that
+      # number does. With room for one more than the least, the queue is full at every draw.
+      capacity = least + (1 if repeatable else spare)
+      queue = tf.RandomShuffleQueue(capacity, least, [tf.uint8], [[RECORD_BYTES]])
+    else:
+      capacity = spare
+      queue = tf.FIFOQueue(capacity, [tf.uint8], [[RECORD_BYTES]])
+    readers = min(len(paths), MAX_READERS) if shuffle and not repeatable else 1
+    _add_runner(queue, capacity,
+                [queue.enqueue_many([_read_records(filename_queue)]) for _ in range(readers)])
+  return queue
+
+
+def _batch_queue(record_queue, prepare, batch_size, num_epochs, threads):
+  """Builds the distortion and the batch queue; returns one batch of it, images and labels."""
+  with tf.name_scope('batch_queue'):
+    # Only input that ends has a last batch, which may be smaller.
+    dequeue = record_queue.dequeue_many if num_epochs is None else record_queue.dequeue_up_to
+    queue = tf.FIFOQueue(BATCHES_AHEAD, [tf.float32, tf.int32])
+    enqueue_ops = []
+    for _ in range(threads):
+      images, labels = _split(dequeue(batch_size))
+      images = prepare(images)  # [B, IMAGE_SIZE, IMAGE_SIZE, DEPTH]
+      enqueue_ops.append(queue.enqueue([images, labels]))
+    _add_runner(queue, BATCHES_AHEAD, enqueue_ops)
+    shapes = images.shape, labels.shape
+    images, labels = queue.dequeue()
+    return tf.ensure_shape(images, shapes[0]), tf.ensure_shape(labels, shapes[1])
+
+
+def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatable=False):
+  """Builds the whole path from files to a batch, on the CPU.
+
+  Args:
+    paths: binary files to read.
+    batch_size: pictures a batch.
+    prepare: function from uint8 [B, HEIGHT, WIDTH, DEPTH] to float32
+      [B, IMAGE_SIZE, IMAGE_SIZE, DEPTH], run on whole batches.
+    num_epochs: how often to read each file; None for without end. With a number, tensors of a
+      batch have an unknown first dimension, every record comes exactly `num_epochs` times, and
+      then the batch raises OutOfRangeError. It needs `tf.local_variables_initializer()`.
+    shuffle: whether to mix the records; else they come in the order of the files.
+    repeatable: whether, given the graph's seed, shuffled batches repeat from run to run. One
+      thread reads and one distorts then.
+
+  Returns:
+    images float32 [batch_size, IMAGE_SIZE, IMAGE_SIZE, DEPTH] and labels int32 [batch_size].
+
+  Raises:
+    Failure: a file is missing, empty, or not a whole number of records.
+  """
+  count_records(paths)
+  threads = DISTORTERS if shuffle and not repeatable else 1
+  with tf.name_scope('input'), tf.device('/cpu:0'):
+    record_queue = _record_queue(paths, batch_size, num_epochs, shuffle, repeatable)
+    return _batch_queue(record_queue, prepare, batch_size, num_epochs, threads)
+
+
+def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True, repeatable=False):
+  """Builds shuffled and distorted batches of the training files.
+
+  Args:
+    data_dir: directory that holds DIRECTORY.
+    batch_size, num_epochs, shuffle, repeatable: as for `batches`.
+
+  Returns:
+    As `batches`.
+  """
+  return batches(train_files(data_dir), batch_size, cifar10_augment.distort,
+                 num_epochs, shuffle, repeatable)
+
+
+def inputs(eval_data, data_dir, batch_size, num_epochs=None):
+  """Builds batches for evaluation, in the order of the files.
+
+  Args:
+    eval_data: whether to read the test file; else the training files.
+    data_dir: directory that holds DIRECTORY.
+    batch_size, num_epochs: as for `batches`.
+
+  Returns:
+    As `batches`.
+  """
+  paths = test_files(data_dir) if eval_data else train_files(data_dir)
+  return batches(paths, batch_size, cifar10_augment.evaluate, num_epochs)
