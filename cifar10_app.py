@@ -1,17 +1,18 @@
-"""How every program here starts and ends: strict flags, failures in one line, an exit code that means something.
+"""How every program here starts and ends: strict flags, failures in one line, telling exit codes.
 
   0      done
   1      a failure, said in one line: what, which path or value, what to do next
   2      wrong usage: an unknown flag, a stray argument, a value out of range
   128+n  ended by signal n after saving
 """
+import signal
 import sys
 
 from absl import app, flags
 
 
 class Failure(Exception):
-  """A failure that the user can mend; its text is one line that says what, where, and what to do next."""
+  """A failure that the user can mend, in one line: what, where, and what to do next."""
 
 
 def _wrong_usage(problem):
@@ -20,7 +21,7 @@ def _wrong_usage(problem):
 
 
 def parse_flags(argv):
-  """Parses the command line into absl's flags; whatever is not a flag of ours ends the program before any work.
+  """Parses the command line into absl's flags; anything that is no flag of ours ends the program.
 
   Args:
     argv: list of strings, the program's name first.
@@ -29,7 +30,7 @@ def parse_flags(argv):
     A list of the program's name alone.
 
   Raises:
-    SystemExit: with code 2 on a flag that is unknown or out of range, and on an argument that is no flag.
+    SystemExit: with code 2, on an unknown flag, a value out of range or a stray argument.
   """
   try:
     rest = flags.FLAGS(argv)
@@ -41,7 +42,7 @@ def parse_flags(argv):
 
 
 def run(main):
-  """Parses the command line, calls `main(argv)` and exits with the code that it returns (None counts as 0)."""
+  """Parses the command line, calls `main(argv)` and exits with the code that it returns, or 0."""
   def guarded(argv):
     try:
       return main(argv)
@@ -49,4 +50,6 @@ def run(main):
       sys.stdout.flush()
       print('Error: %s' % failure, file=sys.stderr)
       return 1
+    except KeyboardInterrupt:
+      return 128 + signal.SIGINT
   app.run(guarded, flags_parser=parse_flags)

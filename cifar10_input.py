@@ -1,10 +1,11 @@
-"""Reads CIFAR-10's binary files through two queues: file names in one, records in memory in the other.
+"""Reads CIFAR-10's binary files through two queues: file names in one, records in the other.
 
   filename queue -> readers -> record queue -> batch -> distortion -> batch queue
 
-A thread that reads waits for the disk; a thread that trains waits for the processor. With a queue between them neither waits for the other,
-as long as the queue is neither empty nor full. The records wait as they are stored, 3,073 bytes each, and are distorted only when their
-batch is due: less than half of the memory that ready pictures take, and every epoch distorts them afresh.
+A thread that reads waits for the disk; a thread that trains waits for the processor. With a queue
+between them neither waits for the other, as long as it is neither empty nor full. Records wait as
+they are stored, 3,073 bytes each, and are distorted when their batch is due: that takes less than
+half of the memory of ready pictures, and every epoch distorts them afresh.
 
 Summary of available functions:
 
@@ -20,24 +21,18 @@ from typing import NamedTuple
 
 import cifar10_augment
 from cifar10_app import Failure
+from cifar10_download import DIRECTORY, LABEL_BYTES, RECORD_BYTES, TEST_FILE, TRAIN_FILES
 from cifar10_tf import tf
 
-# The data set, https://www.cs.toronto.edu/~kriz/cifar.html.
-DIRECTORY = 'cifar-10-batches-bin'
-TRAIN_FILES = ['data_batch_%d.bin' % i for i in range(1, 6)]
-TEST_FILES = ['test_batch.bin']
 NUM_CLASSES = 10
 NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN = 50000
 NUM_EXAMPLES_PER_EPOCH_FOR_EVAL = 10000
-HEIGHT, WIDTH, DEPTH = 32, 32, 3  # pixels, pixels, channels; stored red plane first, then green, then blue
-LABEL_BYTES = 1
-RECORD_BYTES = LABEL_BYTES + HEIGHT * WIDTH * DEPTH
-
+HEIGHT, WIDTH, DEPTH = 32, 32, 3  # pixels, pixels, channels; stored as planes: red, green, blue
 IMAGE_SIZE = cifar10_augment.IMAGE_SIZE
 
 # The queues.
-READ_RECORDS = 512  # records a read: enough to make the cost of a call small, few enough to mix files well
-SHUFFLE_FRACTION = 0.4  # of an epoch waits in the shuffled record queue before one is drawn; the tutorial's
+READ_RECORDS = 512  # records a call: enough to make a call cheap, few enough to mix files well
+SHUFFLE_FRACTION = 0.4  # of an epoch waits in the record queue before one is drawn; the tutorial's
 MAX_SHUFFLE_RECORDS = 20000  # records, 61 MB; the tutorial's count
 MAX_READERS = 5  # threads, each in a file of its own, so that batches mix files from the start
 BATCHES_AHEAD = 4  # ready batches, 0.9 MB each at 128 pictures
@@ -76,7 +71,8 @@ def read_cifar10(filename_queue):
     filename_queue: a queue of strings, paths of binary files.
 
   Returns:
-    A CIFAR10Record. Running a tensor of it reads the next record; at the end of the last file it raises OutOfRangeError.
+    A CIFAR10Record. Running a tensor of it reads the next record, and raises OutOfRangeError after
+    the last.
   """
   key, value = tf.FixedLengthRecordReader(RECORD_BYTES).read(filename_queue)
   record = tf.ensure_shape(tf.decode_raw(value, tf.uint8), [RECORD_BYTES])
@@ -103,22 +99,19 @@ def count_records(paths):
   """
   for path in paths:
     if not os.path.isfile(path):
-      raise Failure('%s: no such file; pass the directory that holds %s as data_dir' % (path, DIRECTORY))
+      raise Failure('%s: no such file. Pass the directory that holds %s as data_dir.'
+                    % (path, DIRECTORY))
     size = os.path.getsize(path)
     if size == 0 or size % RECORD_BYTES:
-      raise Failure('%s: %d bytes is not a whole number of records of %d bytes; fetch the data set again'
-                    % (path, size, RECORD_BYTES))
+      raise Failure('%s: %d bytes is not a whole number of records of %d bytes. Move it away and '
+                    'fetch the data set again.' % (path, size, RECORD_BYTES))
   return [os.path.getsize(path) // RECORD_BYTES for path in paths]
 
 
-def train_files(data_dir):
-  """Returns the paths of the training files."""
-  return [os.path.join(data_dir, DIRECTORY, name) for name in TRAIN_FILES]
-
-
-def test_files(data_dir):
-  """Returns the paths of the test file, in a list of one."""
-  return [os.path.join(data_dir, DIRECTORY, name) for name in TEST_FILES]
+def data_files(data_dir, eval_data=False):
+  """Returns the paths of the training files, or, for `eval_data`, of the test file alone."""
+  names = [TEST_FILE] if eval_data else TRAIN_FILES
+  return [os.path.join(data_dir, DIRECTORY, name) for name in names]
 
 
 def _add_runner(queue, capacity, enqueue_ops):
@@ -203,7 +196,7 @@ def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True, repeat
   Returns:
     As `batches`.
   """
-  return batches(train_files(data_dir), batch_size, cifar10_augment.distort,
+  return batches(data_files(data_dir), batch_size, cifar10_augment.distort,
                  num_epochs, shuffle, repeatable)
 
 
@@ -218,5 +211,4 @@ def inputs(eval_data, data_dir, batch_size, num_epochs=None):
   Returns:
     As `batches`.
   """
-  paths = test_files(data_dir) if eval_data else train_files(data_dir)
-  return batches(paths, batch_size, cifar10_augment.evaluate, num_epochs)
+  return batches(data_files(data_dir, eval_data), batch_size, cifar10_augment.evaluate, num_epochs)

@@ -1,8 +1,9 @@
-"""TensorFlow as every room here uses it: the TF1 interface in graph mode, imported without its greetings.
+"""TensorFlow as every room here uses it: the TF1 interface in graph mode, without its greetings.
 
-Graphs and queues need graph mode, and it must be chosen before the first op: here, once, for every program. On a machine without a GPU
-TensorFlow 2.21 prints warnings before a program's first line, and marks each queue runner as deprecated; a run that works should print
-none. Set TF_CPP_MIN_LOG_LEVEL (0 shows everything, 3 the least) to see what TensorFlow has to say.
+Graphs and queues need graph mode, and it must be chosen before the first op: here, once, for every
+program. On a machine without a GPU TensorFlow 2.21 prints warnings before a program's first line,
+and it marks each queue runner as deprecated; a run that works should print none. Set
+TF_CPP_MIN_LOG_LEVEL (0 shows everything, 3 the least) to see what TensorFlow has to say.
 """
 import contextlib
 import logging
@@ -16,7 +17,7 @@ _GREETINGS = (b'absl::InitializeLog() is called', b'Could not find cuda drivers'
 
 @contextlib.contextmanager
 def _stderr_without(greetings):
-  """Holds back what is written to file descriptor 2 meanwhile, then passes on all lines but the greetings."""
+  """Holds back what goes to file descriptor 2, then passes on all lines but the greetings."""
   sys.stderr.flush()
   stderr = os.dup(2)
   with tempfile.TemporaryFile() as held:
@@ -27,13 +28,15 @@ def _stderr_without(greetings):
       os.dup2(stderr, 2)
       os.close(stderr)
       held.seek(0)
-      os.write(2, b''.join(line for line in held if not any(text in line for text in greetings)))
+      rest = [line for line in held if not any(text in line for text in greetings)]
+      os.write(2, b''.join(rest))
 
 
 if 'TF_CPP_MIN_LOG_LEVEL' in os.environ:
   import tensorflow.compat.v1 as tf
 else:
-  # 3: an error reaches Python as an exception anyway; the one that does not is the search for a GPU where there is none.
+  # 3 hides even errors: they reach Python as exceptions. The one that does not is the search for
+  # a GPU where there is none.
   os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
   logging.getLogger('tensorflow').setLevel(logging.ERROR)
   with _stderr_without(_GREETINGS):

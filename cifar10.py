@@ -1,0 +1,346 @@
+"""The network that recognises CIFAR-10's ten kinds of things, its loss, and how a step updates it.
+
+Summary of available functions:
+
+  # Fetch the data if need be, and read it in batches.
+  maybe_download_and_extract()
+  images, labels = distorted_inputs()
+
+  # What the network makes of the pictures, and how wrong it is.
+  logits = inference(images)
+  total_loss = loss(logits, labels)
+
+  # One step of training.
+  train_op = train(total_loss, global_step)
+"""
+import re
+from typing import NamedTuple
+
+import numpy as np
+from absl import flags
+
+import cifar10_download
+import cifar10_input
+import cifar10_sample
+from cifar10_tf import tf
+
+NUM_CLASSES = cifar10_input.NUM_CLASSES
+IMAGE_SIZE = cifar10_input.IMAGE_SIZE
+NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN = cifar10_input.NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN
+NUM_EXAMPLES_PER_EPOCH_FOR_EVAL = cifar10_input.NUM_EXAMPLES_PER_EPOCH_FOR_EVAL
+BATCH_SIZE = 128  # pictures
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer('batch_size', BATCH_SIZE, 'Pictures in a batch.', lower_bound=1)
+flags.DEFINE_string('data_dir', '/tmp/cifar10_data',
+                    'Directory of the data set; filled when it holds none.')
+flags.DEFINE_boolean('use_fp16', False,
+                     'Compute in 16 bits where the device is faster so (float16 on GPUs, bfloat16 '
+                     'on CPUs that have it); weights stay float32.')
+flags.DEFINE_string('data_url', cifar10_download.DATA_URL,
+                    'Where to fetch the data set: an https, http or file URL of '
+                    'cifar-10-binary.tar.gz, or "sample" to draw a small data set of ten shapes, '
+                    'without a network.')
+flags.DEFINE_string('data_sha256', None,
+                    'SHA-256 that the archive must have; that of the official one if not given.')
+
+
+class Recipe(NamedTuple):
+  """The numbers that decide how training goes."""
+  learning_rate: float  # at the start
+  epochs_per_decay: float  # passes over the training pictures between two drops of the rate
+  decay_factor: float  # that the rate is multiplied by at each drop
+  weight_decay: float  # times l2_loss of the weights of local3 and local4
+  moving_average_decay: float  # per step; of the averages that evaluation uses
+
+
+# The tutorial's own. Rate and decay follow cuda-convnet's layers-conv-local-11pct, which was
+# trained by hand; 0.9999 averages over about the last 10,000 steps.
+TUTORIAL = Recipe(learning_rate=0.1, epochs_per_decay=350.0, decay_factor=0.1,
+                  weight_decay=0.004, moving_average_decay=0.9999)
+RECIPES = {'tutorial': TUTORIAL}
+
+
+# Data. These read the flags, as the tutorial's do, so that they can be called without arguments.
+
+
+def _flags():
+  """Returns the flags; their defaults, and what was assigned, where no program has parsed any.
+
+  A notebook has a command line of its own (Jupyter's -f), which is none of our business.
+  """
+  if not FLAGS.is_parsed():
+    FLAGS.mark_as_parsed()
+  return FLAGS
+
+
+def maybe_download_and_extract():
+  """Makes sure that --data_dir holds a sound data set; fetches --data_url if it holds none.
+
+  Returns:
+    The path of the directory with the eight files.
+
+  Raises:
+    Failure: the data could not be had, or what is there is not sound.
+  """
+  options = _flags()
+  if options.data_url == 'sample':
+    directory = cifar10_sample.make_sample(options.data_dir)
+    cifar10_download.check_data(directory)
+  else:
+    directory = cifar10_download.maybe_download_and_extract(
+        options.data_dir, options.data_url, options.data_sha256)
+  if cifar10_sample.is_sample(directory):
+    print('%s holds the SAMPLE data set of drawn shapes, not CIFAR-10.' % directory)
+  return directory
+
+
+def distorted_inputs(**options):
+  """Builds batches for training, from --data_dir, of --batch_size.
+
+  Args:
+    **options: further arguments of `cifar10_input.distorted_inputs`.
+
+  Returns:
+    images float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3] and labels int32 [B].
+  """
+  return cifar10_input.distorted_inputs(_flags().data_dir, _flags().batch_size, **options)
+
+
+def inputs(eval_data, **options):
+  """Builds batches for evaluation, from --data_dir, of --batch_size.
+
+  Args:
+    eval_data: whether to read the test file; else the training files.
+    **options: further arguments of `cifar10_input.inputs`.
+
+  Returns:
+    images float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3] and labels int32 [B].
+  """
+  return cifar10_input.inputs(eval_data, _flags().data_dir, _flags().batch_size, **options)
+
+
+# The network.
+
+
+def _summarise(x):
+  """Shows in TensorBoard how a layer's values are spread, and what share of them is zero."""
+  tf.summary.histogram('activations', x)
+  tf.summary.scalar('sparsity', tf.nn.zero_fraction(x))
+  return x
+
+
+def _weights(shape, stddev, weight_decay=None):
+  """Returns the variable `weights`; its decay, if any, joins the collection 'losses'."""
+  weights = tf.get_variable(
+      'weights', shape, initializer=tf.truncated_normal_initializer(stddev=stddev))
+  if weight_decay is not None:
+    decay = tf.multiply(weight_decay, tf.nn.l2_loss(weights), name='weight_loss')
+    tf.add_to_collection('losses', decay)
+  return weights
+
+
+def _biases(count, value):
+  return tf.get_variable('biases', [count], initializer=tf.constant_initializer(value))
+
+
+def _conv(name, x, filters, bias):
+  """5x5 convolution that keeps height and width, then ReLU: [B, H, W, C] to [B, H, W, filters]."""
+  with tf.variable_scope(name):
+    weights = _weights([5, 5, x.shape[-1], filters], stddev=5e-2)
+    x = tf.nn.conv2d(x, weights, strides=1, padding='SAME')
+    return _summarise(tf.nn.relu(tf.nn.bias_add(x, _biases(filters, bias))))
+
+
+def _pool(name, x):
+  """The largest of each 3x3 window, every second pixel: [B, H, W, C] to [B, H/2, W/2, C]."""
+  return tf.nn.max_pool2d(x, ksize=3, strides=2, padding='SAME', name=name)
+
+
+def _norm(name, x, depth_radius=4, bias=1.0, alpha=0.001 / 9.0):
+  """Local response normalisation: strong neighbours among the channels damp a value.
+
+  x / (bias + alpha * sum of x^2 over the 9 channels around it) ** 0.75, section 3.3 of
+  https://papers.nips.cc/paper/4824. `tf.nn.lrn` gives the same, slowly on a CPU: here the sum over
+  neighbours is a 1x1 convolution with a banded matrix, and the power 0.75 two square roots.
+
+  Args:
+    name: of the scope.
+    x: float32 [B, H, W, C].
+    depth_radius: channels to either side that count.
+    bias, alpha: as in the formula.
+
+  Returns:
+    float32 [B, H, W, C].
+  """
+  with tf.name_scope(name):
+    channel = np.arange(int(x.shape[-1]))
+    near = abs(channel[:, None] - channel) <= depth_radius  # [C, C]
+    band = tf.constant(alpha * near[None, None], tf.float32)  # [1, 1, C, C]
+    root = tf.math.rsqrt(bias + tf.nn.conv2d(tf.square(x), band, strides=1, padding='SAME'))
+    return x * root * tf.sqrt(root)  # s ** -0.5 * s ** -0.25
+
+
+def _dense(name, x, units, stddev, bias, weight_decay=None, relu=True):
+  """Connects every input with every unit: [B, N] to [B, units]."""
+  with tf.variable_scope(name):
+    weights = _weights([x.shape[-1], units], stddev, weight_decay)
+    x = tf.nn.bias_add(tf.matmul(x, weights), _biases(units, bias))
+    return _summarise(tf.nn.relu(x) if relu else x)
+
+
+def inference(images, recipe=TUTORIAL):
+  """Builds the network.
+
+  Args:
+    images: float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3], standardised; B may be unknown.
+    recipe: the weight decay of it is used.
+
+  Returns:
+    Logits, float32 [B, NUM_CLASSES]: the larger, the likelier; not scaled to probabilities, for the
+    loss does that.
+  """
+  decay = recipe.weight_decay
+  x = _conv('conv1', images, 64, bias=0.0)  # [B, 24, 24, 64]
+  x = _pool('pool1', x)  # [B, 12, 12, 64]
+  x = _norm('norm1', x)
+  x = _conv('conv2', x, 64, bias=0.1)
+  x = _norm('norm2', x)  # before the pool here, after it in the first layer: the tutorial's order
+  x = _pool('pool2', x)  # [B, 6, 6, 64]
+  x = tf.reshape(x, [-1, np.prod(x.shape[1:].as_list())])  # [B, 2304]
+  # "local" after cuda-convnet's locally connected layers, whose place these dense ones took.
+  x = _dense('local3', x, 384, stddev=0.04, bias=0.1, weight_decay=decay)
+  x = _dense('local4', x, 192, stddev=0.04, bias=0.1, weight_decay=decay)
+  return _dense('softmax_linear', x, NUM_CLASSES, stddev=1 / 192.0, bias=0.0, relu=False)
+
+
+# Loss and update.
+
+
+def loss(logits, labels, scope=None):
+  """Adds mean cross entropy and weight decay.
+
+  Args:
+    logits: float32 [B, NUM_CLASSES].
+    labels: int32 [B], 0..9.
+    scope: name scope whose losses to add (a tower's); None for all.
+
+  Returns:
+    float32 scalar.
+  """
+  cross_entropy = tf.reduce_mean(
+      tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits),
+      name='cross_entropy')
+  tf.add_to_collection('losses', cross_entropy)
+  return tf.add_n(tf.get_collection('losses', scope), name='total_loss')
+
+
+def learning_rate(global_step, batch_size, num_examples, recipe=TUTORIAL):
+  """Returns the rate at a step, float32 scalar: a staircase over the examples seen.
+
+  Args:
+    global_step: integer scalar, steps done.
+    batch_size: pictures a step, over all devices.
+    num_examples: pictures an epoch.
+    recipe: where the rate starts, and how and when it drops.
+  """
+  steps_per_decay = int(recipe.epochs_per_decay * num_examples / batch_size)
+  return tf.train.exponential_decay(recipe.learning_rate, global_step, steps_per_decay,
+                                    recipe.decay_factor, staircase=True)
+
+
+def _average_losses(total_loss):
+  """Smooths the losses over about ten steps for TensorBoard; returns the op that updates them.
+
+  The names of the tags are those that the tutorial's graph happened to give.
+  """
+  losses = tf.get_collection('losses') + [total_loss]
+  averages = tf.train.ExponentialMovingAverage(0.9, name='avg')
+  averages_op = averages.apply(losses)
+  for each in losses:
+    tf.summary.scalar(each.op.name + '__raw_', each)
+    tf.summary.scalar(each.op.name + '_1', averages.average(each))
+  return averages_op
+
+
+def train(total_loss, global_step, batch_size=BATCH_SIZE,
+          num_examples=NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN, recipe=TUTORIAL, loss_scaling=False):
+  """Builds one step of gradient descent, and after it of the variables' moving averages.
+
+  Averages over many steps do better than the last step's values: Polyak and Juditsky 1992,
+  https://doi.org/10.1137/0330046. Early on they would remember the random start for long, so their
+  decay is min(decay, (1 + step) / (10 + step)).
+
+  Args:
+    total_loss: float32 scalar.
+    global_step: integer variable that counts the steps.
+    batch_size: pictures a step, over all devices.
+    num_examples: pictures an epoch.
+    recipe: how training goes.
+    loss_scaling: whether to scale the loss, and back the gradients, to keep float16 from
+      underflowing (https://arxiv.org/abs/1710.03740).
+
+  Returns:
+    The op to run.
+  """
+  rate = learning_rate(global_step, batch_size, num_examples, recipe)
+  tf.summary.scalar('learning_rate', rate)
+  averages_op = _average_losses(total_loss)
+  with tf.name_scope('train'):
+    optimizer = tf.train.GradientDescentOptimizer(rate)
+    if loss_scaling:
+      optimizer = tf.mixed_precision.enable_mixed_precision_graph_rewrite(optimizer)
+    gradients = optimizer.compute_gradients(total_loss)
+    with tf.control_dependencies([averages_op]):
+      update = optimizer.apply_gradients(gradients, global_step)
+    with tf.control_dependencies([update]):
+      averages = tf.train.ExponentialMovingAverage(recipe.moving_average_decay, global_step)
+      train_op = averages.apply(tf.trainable_variables())
+  for gradient, variable in gradients:
+    tf.summary.histogram(variable.op.name, variable)
+    tf.summary.histogram(variable.op.name + '/gradients', gradient)
+  return train_op
+
+
+def averaged_variables(recipe=TUTORIAL):
+  """Returns a dict for a Saver that reads each variable's moving average in its place."""
+  return tf.train.ExponentialMovingAverage(recipe.moving_average_decay).variables_to_restore()
+
+
+# Numbers of 16 bits.
+
+
+def compute_dtype(use_fp16):
+  """Chooses what to compute in, by what the machine has.
+
+  Args:
+    use_fp16: whether 16 bits are wanted.
+
+  Returns:
+    'float16' on a GPU, 'bfloat16' on a CPU that has products of it, 'float32' otherwise.
+  """
+  if not use_fp16:
+    return 'float32'
+  if tf.config.list_physical_devices('GPU'):
+    return 'float16'
+  try:
+    with open('/proc/cpuinfo') as cpuinfo:
+      capable = re.search(r'\b(avx512_bf16|amx_bf16)\b', cpuinfo.read())
+  except OSError:
+    capable = None
+  return 'bfloat16' if capable else 'float32'
+
+
+def session_config(dtype='float32', log_device_placement=False):
+  """Returns a ConfigProto: ops go where they can run, and a GPU's memory is taken only as needed.
+
+  Args:
+    dtype: what `compute_dtype` returned.
+    log_device_placement: whether to print where each op runs.
+  """
+  config = tf.ConfigProto(allow_soft_placement=True, log_device_placement=log_device_placement)
+  config.gpu_options.allow_growth = True  # so that evaluation finds room beside training
+  if dtype == 'bfloat16':
+    rewriter = config.graph_options.rewrite_options
+    rewriter.auto_mixed_precision_onednn_bfloat16 = type(rewriter).ON
+  return config

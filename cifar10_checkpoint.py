@@ -1,0 +1,125 @@
+"""Checkpoints: finding them, telling whether they fit, and what a trainer lets an evaluator know.
+
+A checkpoint is three files, model.ckpt-STEP.index, .data-* and maybe .meta; the file `checkpoint`
+lists the latest ones. Paths in it are read relative to where it lies, so a directory that was moved
+still loads.
+"""
+import contextlib
+import glob
+import json
+import os
+import re
+
+import filelock
+
+from cifar10_app import Failure
+from cifar10_tf import tf
+
+BASENAME = 'model.ckpt'
+_STATUS = 'trainer.json'
+_LOCK = 'trainer.lock'
+
+
+def step_of(path):
+  """Returns the step in a checkpoint's name: 1200 for '.../model.ckpt-1200'; -1 if there is none."""
+  match = re.search(r'-(\d+)$', path)
+  return int(match[1]) if match else -1
+
+
+def _exists(path):
+  return os.path.exists(path + '.index')
+
+
+def find_all(directory):
+  """Returns the paths of the checkpoints in a directory, without '.index', by ascending step."""
+  state = tf.train.get_checkpoint_state(directory)
+  listed = state.all_model_checkpoint_paths if state else []
+  paths = [os.path.join(directory, os.path.basename(path)) for path in listed]
+  paths = [path for path in paths if _exists(path)]
+  if not paths:  # no list, or the list of another directory
+    names = glob.glob(os.path.join(glob.escape(directory), BASENAME + '-*.index'))
+    paths = [name[:-len('.index')] for name in names]
+  return sorted(paths, key=step_of)
+
+
+def find_latest(directory):
+  """Returns the path of the checkpoint with the highest step in a directory, or None."""
+  return next(reversed(find_all(directory)), None)
+
+
+def missing(path, variables):
+  """Compares a checkpoint with the variables that it should hold.
+
+  Args:
+    path: of a checkpoint.
+    variables: dict of names in the checkpoint to variables of the graph.
+
+  Returns:
+    A list of texts, one for each variable that is not there or has another shape.
+
+  Raises:
+    tf.errors.OpError: the checkpoint cannot be read.
+  """
+  shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+  problems = []
+  for name, variable in sorted(variables.items()):
+    shape = variable.shape.as_list()
+    if name not in shapes:
+      problems.append('%s is missing' % name)
+    elif shapes[name] != shape:
+      problems.append('%s has shape %s, not %s' % (name, shapes[name], shape))
+  return problems
+
+
+def check_fits(path, variables):
+  """Raises Failure, naming the first three problems, unless the checkpoint fits the variables."""
+  try:
+    problems = missing(path, variables)
+  except tf.errors.OpError as error:
+    raise Failure('%s cannot be read: %s. Move it away, or choose another directory.'
+                  % (path, error.message.splitlines()[0])) from error
+  if problems:
+    more = ' and %d more' % (len(problems) - 3) if len(problems) > 3 else ''
+    raise Failure('%s does not fit this network: %s%s. Choose another directory.'
+                  % (path, '; '.join(problems[:3]), more))
+
+
+@contextlib.contextmanager
+def exclusive(directory):
+  """Makes `directory` if need be and keeps other trainers out of it.
+
+  Raises:
+    Failure: another trainer is at work there, or the directory cannot be written.
+  """
+  lock = filelock.FileLock(os.path.join(directory, _LOCK))
+  try:
+    os.makedirs(directory, exist_ok=True)
+    lock.acquire(timeout=0)
+  except filelock.Timeout as error:
+    status = read_status(directory)
+    raise Failure('%s is in use by another trainer (process %s). Wait for it, or choose another '
+                  '--train_dir.' % (directory, status.get('pid', 'unknown'))) from error
+  except OSError as error:
+    raise Failure('Cannot write to %s: %s. Choose another --train_dir.'
+                  % (directory, error.strerror)) from error
+  try:
+    yield
+  finally:
+    lock.release()
+
+
+def write_status(directory, state, **details):
+  """Tells evaluators how training stands: 'training', 'stopped', 'finished' or 'failed'."""
+  path = os.path.join(directory, _STATUS)
+  with open(path + '.new', 'w') as file:
+    json.dump(dict(state=state, pid=os.getpid(), **details), file)
+  os.replace(path + '.new', path)
+
+
+def read_status(directory):
+  """Returns what `write_status` wrote last, as a dict; an empty one if nothing is there."""
+  try:
+    with open(os.path.join(directory, _STATUS)) as file:
+      return json.load(file)
+  except (OSError, ValueError):
+    return {}

@@ -1,0 +1,193 @@
+"""Scores checkpoints on the test file, each once, as training writes them.
+
+  python cifar10_eval.py --data_dir cifar10_data/ --eval_dir cifar10_eval/ \
+      --checkpoint_dir cifar10_train/
+
+Run it beside cifar10_train.py, in a second terminal; it ends when training has. Watch it with
+
+  tensorboard --logdir cifar10_eval/ --port 6007
+"""
+import datetime
+import os
+import time
+
+import numpy as np
+from absl import flags
+
+import cifar10
+import cifar10_app
+import cifar10_checkpoint
+import cifar10_input
+import cifar10_sample
+from cifar10_app import Failure
+from cifar10_tf import tf
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string('eval_dir', '/tmp/cifar10_eval', 'Directory of events.')
+flags.DEFINE_enum('eval_data', 'test', ['test', 'train_eval'],
+                  'Score on the test file, or on the training files.')
+flags.DEFINE_string('checkpoint_dir', '/tmp/cifar10_train', 'Directory of checkpoints to score.')
+flags.DEFINE_integer('eval_interval_secs', 300, 'Seconds from one look for checkpoints to the '
+                     'next.', lower_bound=1)
+flags.DEFINE_integer('num_examples', 10000, 'Records to score: the first of the file, at most all.',
+                     lower_bound=1)
+flags.DEFINE_boolean('run_once', False, 'Score the latest checkpoint and end.')
+flags.DEFINE_enum('weights', 'ema', ['ema', 'raw'],
+                  'Score the moving averages of the variables, or their values at the step.')
+flags.adopt_module_key_flags(cifar10)
+
+LOOK_SECONDS = 1  # how often to see whether training has finished, while waiting
+
+
+class Evaluation:
+  """The graph that scores, built once for all checkpoints."""
+
+  def __init__(self, options):
+    """Builds input, network and the count of hits; takes the parsed flags."""
+    paths = cifar10_input.data_files(options.data_dir, options.eval_data == 'test')
+    self.num_examples = min(options.num_examples, sum(cifar10_input.count_records(paths)))
+    self.weights = options.weights
+    with tf.Graph().as_default() as self.graph:
+      self._step = tf.train.get_or_create_global_step()
+      images, labels = cifar10_input.inputs(
+          options.eval_data == 'test', options.data_dir, options.batch_size, num_epochs=1)
+      logits = cifar10.inference(images)  # [B, NUM_CLASSES]
+      # argmax names one class; tf.nn.in_top_k would count every tie as a hit.
+      self._hits = tf.equal(tf.argmax(logits, 1, tf.int32), labels)  # [B]
+      self._finite = tf.reduce_all(tf.is_finite(logits), axis=1)  # [B]
+      if options.weights == 'ema':
+        self.variables = cifar10.averaged_variables()
+      else:
+        self.variables = {variable.op.name: variable for variable in tf.global_variables()}
+      self._saver = tf.train.Saver(self.variables)
+
+  def precision(self, checkpoint):
+    """Scores one checkpoint on exactly `num_examples` records, each once.
+
+    Args:
+      checkpoint: path without '.index'.
+
+    Returns:
+      hits, step: how many records it named right, and its global step.
+
+    Raises:
+      Failure: it does not fit the network, or gives logits that are no numbers.
+      tf.errors.OpError: it cannot be read.
+    """
+    self._check_fits(checkpoint)
+    hits, finite = [], []
+    with self.graph.as_default():
+      creator = tf.train.ChiefSessionCreator(
+          tf.train.Scaffold(saver=self._saver, summary_op=tf.no_op()),
+          config=cifar10.session_config(), checkpoint_filename_with_path=checkpoint)
+      with tf.train.MonitoredSession(creator) as session:
+        step = session.run(self._step)
+        while sum(map(len, hits)) < self.num_examples:
+          batch = session.run([self._hits, self._finite])
+          hits.append(batch[0])
+          finite.append(batch[1])
+    hits, finite = (np.concatenate(parts)[:self.num_examples] for parts in (hits, finite))
+    if not finite.all():
+      raise Failure('%s gives logits that are NaN or infinite for %d of %d records; training '
+                    'diverged before it. Score an earlier one.'
+                    % (checkpoint, np.sum(~finite), len(finite)))
+    return int(hits.sum()), int(step)
+
+  def _check_fits(self, checkpoint):
+    problems = cifar10_checkpoint.missing(checkpoint, self.variables)
+    if problems:
+      hint = ' --weights=raw does without averages.' if self.weights == 'ema' else ''
+      raise Failure('%s does not fit this network: %s%s.%s' % (
+          checkpoint, '; '.join(problems[:3]), '; ...' if problems[3:] else '', hint))
+
+
+def score(evaluation, checkpoint, writer, note=''):
+  """Scores one checkpoint, prints the line and writes it for TensorBoard.
+
+  Args:
+    evaluation: an Evaluation.
+    checkpoint: path without '.index'.
+    writer: a tf.summary.FileWriter.
+    note: text for the end of the line.
+
+  Returns:
+    Whether it was scored; not, if it vanished meanwhile (a trainer keeps the latest few only).
+  """
+  try:
+    hits, step = evaluation.precision(checkpoint)
+  except (tf.errors.NotFoundError, tf.errors.DataLossError) as error:
+    if os.path.exists(checkpoint + '.index'):
+      raise Failure('%s cannot be read: %s' % (checkpoint, error.message.splitlines()[0])) from error
+    print('%s: %s vanished while it was read; going on.' % (datetime.datetime.now(), checkpoint))
+    return False
+  total = evaluation.num_examples
+  print('%s: precision @ 1 = %.3f (%d/%d) at step %d%s'
+        % (datetime.datetime.now(), hits / total, hits, total, step, note), flush=True)
+  summary = tf.Summary(value=[tf.Summary.Value(tag='Precision @ 1', simple_value=hits / total)])
+  writer.add_summary(summary, step)
+  writer.flush()
+  return True
+
+
+def _training_ended(directory):
+  return cifar10_checkpoint.read_status(directory).get('state') in ('finished', 'failed')
+
+
+def _wait(directory, seconds):
+  """Sleeps until the next look is due, or until training has ended."""
+  due = time.monotonic() + seconds
+  while time.monotonic() < due and not _training_ended(directory):
+    time.sleep(LOOK_SECONDS)
+
+
+def _score_all(evaluation, options, writer, note):
+  """Scores every checkpoint as it appears, until training has ended."""
+  directory, scored = options.checkpoint_dir, set()
+  while True:
+    ended = _training_ended(directory)  # asked first: whatever is saved later is found below
+    found = cifar10_checkpoint.find_all(directory)
+    for checkpoint in found:
+      if checkpoint not in scored:
+        score(evaluation, checkpoint, writer, note)
+        scored.add(checkpoint)
+    if ended:
+      break
+    if not found:
+      print('Waiting for a checkpoint in %s.' % directory, flush=True)
+    _wait(directory, options.eval_interval_secs)
+  if not scored:
+    raise Failure('Training in %s has ended without a checkpoint.' % directory)
+  print('Training has ended, and its last checkpoint is scored.')
+
+
+def evaluate(options):
+  """Scores the latest checkpoint, or all as they appear.
+
+  Args:
+    options: the parsed flags, or anything with their names as attributes.
+
+  Raises:
+    Failure: as said in its text.
+  """
+  latest = cifar10_checkpoint.find_latest(options.checkpoint_dir)
+  if options.run_once and not latest:
+    raise Failure('No checkpoint in %s; train first: python cifar10_train.py --train_dir %s'
+                  % (options.checkpoint_dir, options.checkpoint_dir))
+  directory = os.path.join(options.data_dir, cifar10_input.DIRECTORY)
+  note = ' (sample data set)' if cifar10_sample.is_sample(directory) else ''
+  evaluation = Evaluation(options)
+  with tf.summary.FileWriter(options.eval_dir, evaluation.graph) as writer:
+    if options.run_once:
+      score(evaluation, latest, writer, note)
+    else:
+      _score_all(evaluation, options, writer, note)
+
+
+def main(argv):
+  del argv
+  cifar10.maybe_download_and_extract()
+  evaluate(FLAGS)
+
+
+if __name__ == '__main__':
+  cifar10_app.run(main)

@@ -1,0 +1,182 @@
+"""What watches a training session: the log line, the stop on a signal, and guards of input and loss.
+
+A `tf.train.SessionRunHook` is asked before and told after every `session.run` of a
+MonitoredTrainingSession, so the training loop itself stays one line.
+"""
+import contextlib
+import datetime
+import math
+import signal
+import sys
+import time
+
+from tqdm import tqdm
+
+from cifar10_app import Failure
+from cifar10_tf import tf
+
+POLL_SECONDS = 0.01  # between two looks at a queue that fills
+
+
+class _StepHook(tf.train.SessionRunHook):
+  """Knows the step and the loss of each run. Subclasses override `after_step`."""
+
+  def __init__(self, step, loss):
+    """Takes integer and float32 scalars: the step once the run is done, and the run's loss."""
+    self._fetches = {'step': step, 'loss': loss}
+
+  def before_run(self, run_context):
+    return tf.train.SessionRunArgs(self._fetches)
+
+  def after_run(self, run_context, run_values):
+    self.after_step(int(run_values.results['step']), float(run_values.results['loss']))
+
+
+class LoggerHook(_StepHook):
+  """Prints how training goes: a line every so many steps, and a bar where there is a terminal.
+
+  Figures are means over the steps since the last line. The first step after a start is left out
+  of rates, for it includes what TensorFlow does once.
+  """
+
+  def __init__(self, step, loss, batch_size, max_steps, every_steps):
+    """Takes scalars as `_StepHook`, pictures a step, the last step, and steps a line."""
+    super().__init__(step, loss)
+    self._batch_size, self._max_steps, self._every_steps = batch_size, max_steps, every_steps
+    self._losses = []
+
+  def begin(self):
+    self._begun = self._since = time.perf_counter()
+    self._bar = None
+
+  def after_step(self, step, loss):
+    now = time.perf_counter()
+    if self._bar is None:
+      self._print('step %d, loss = %.2f (first step after %.1f sec)'
+                  % (step, loss, now - self._begun))
+      self._bar = tqdm(total=self._max_steps, initial=step, unit='step', file=sys.stderr,
+                       dynamic_ncols=True, leave=False, disable=None)  # None: off without terminal
+      self._since = now
+      return
+    self._bar.update(step - self._bar.n)
+    self._losses.append(loss)
+    if step % self._every_steps == 0 or step >= self._max_steps:
+      seconds = (now - self._since) / len(self._losses)  # a step
+      left = datetime.timedelta(seconds=round(seconds * max(0, self._max_steps - step)))
+      self._print('step %d, loss = %.2f (%.1f examples/sec; %.3f sec/batch), %s left' % (
+          step, sum(self._losses) / len(self._losses), self._batch_size / seconds, seconds, left))
+      self._losses, self._since = [], now
+
+  def end(self, session):
+    if self._bar is not None:
+      self._bar.close()
+
+  @staticmethod
+  def _print(text):
+    tqdm.write('%s: %s' % (datetime.datetime.now(), text), file=sys.stdout)
+    sys.stdout.flush()
+
+
+class FiniteLossHook(_StepHook):
+  """Stops training at a loss that is NaN or infinite. List it before the hook that saves."""
+
+  def after_step(self, step, loss):
+    if not math.isfinite(loss):
+      raise Failure('The loss became %s at step %d; the last checkpoint is from before it. Start '
+                    'again to go on from there, in another --train_dir to begin anew.'
+                    % (loss, step))
+
+
+class FiniteWeightsListener(tf.train.CheckpointSaverListener):
+  """Keeps a CheckpointSaverHook from saving weights that are NaN or infinite.
+
+  The loss of a step is computed before its update; an update that breaks the weights shows in the
+  loss of the next step only.
+  """
+
+  def begin(self):
+    sums = [tf.reduce_sum(tf.abs(variable)) for variable in tf.trainable_variables()]
+    self._finite = tf.reduce_all(tf.is_finite(tf.stack(sums)))
+
+  def before_save(self, session, global_step_value):
+    if not session.run(self._finite):
+      raise Failure('The weights became NaN or infinite by step %d, which was not saved; the last '
+                    'checkpoint is from before it. Start again to go on from there.'
+                    % global_step_value)
+
+
+class _Signals:
+  """Which signal came, if any."""
+  number = None
+
+
+@contextlib.contextmanager
+def catch_signals():
+  """Holds SIGTERM and SIGINT back within a block: the first is noted, the second ends at once.
+
+  Yields:
+    An object whose `number` is that of the signal, or None.
+  """
+  signals = _Signals()
+
+  def note(number, frame):
+    signals.number = number
+    print('Caught %s: finishing the step, then saving; once more ends at once.'
+          % signal.Signals(number).name, flush=True)
+    signal.signal(number, signal.SIG_DFL)
+
+  # A job that a script started in the background has SIGINT ignored, and means it.
+  numbers = [number for number in (signal.SIGTERM, signal.SIGINT)
+             if signal.getsignal(number) is not signal.SIG_IGN]
+  before = {number: signal.signal(number, note) for number in numbers}
+  try:
+    yield signals
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+class StopOnSignalHook(tf.train.SessionRunHook):
+  """Ends training after the step in which a signal came."""
+
+  def __init__(self, signals):
+    """Takes what `catch_signals` yields."""
+    self._signals = signals
+
+  def after_create_session(self, session, coord):
+    if self._signals.number:
+      coord.request_stop()
+
+  def after_run(self, run_context, run_values):
+    if self._signals.number:
+      run_context.request_stop()
+
+
+class FirstBatchHook(tf.train.SessionRunHook):
+  """Waits for the first batch before the first step, and says which queue it waits for in vain.
+
+  A step that needs a batch which never comes would hang without a word, deaf to signals.
+  """
+
+  def __init__(self, timeout_secs, signals=_Signals):
+    """Takes how long to wait, and what `catch_signals` yields."""
+    self._timeout_secs, self._signals = timeout_secs, signals
+
+  def begin(self):
+    queues = [runner.queue for runner in tf.get_collection(tf.GraphKeys.QUEUE_RUNNERS)]
+    self._sizes = {queue.name: queue.size() for queue in queues}
+    self._last = queues[-1].name  # of ready batches: the one built last
+    self._closed = queues[-1].is_closed()
+
+  def after_create_session(self, session, coord):
+    give_up = time.monotonic() + self._timeout_secs
+    while not coord.should_stop() and not self._signals.number:
+      sizes, closed = session.run([self._sizes, self._closed])
+      if sizes[self._last] or closed:
+        return
+      if time.monotonic() > give_up:
+        filled = ', '.join('%s holds %d' % item for item in sizes.items())
+        raise Failure('No batch came into queue %s within %g seconds (%s). Is the disk that holds '
+                      'the data slow? --first_batch_secs gives it longer.'
+                      % (self._last, self._timeout_secs, filled))
+      time.sleep(POLL_SECONDS)

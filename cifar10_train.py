@@ -1,0 +1,199 @@
+"""Trains the network on one device.
+
+  python cifar10_train.py --train_dir cifar10_train/ --data_dir cifar10_data/
+
+It fetches the data set when --data_dir holds none, goes on from the last checkpoint in --train_dir
+when there is one, and saves when it is stopped (Ctrl-C). Watch it with
+
+  tensorboard --logdir cifar10_train/
+"""
+import sys
+
+from absl import flags
+
+import cifar10
+import cifar10_app
+import cifar10_checkpoint
+import cifar10_hooks
+import cifar10_input
+from cifar10_app import Failure
+from cifar10_tf import tf
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string('train_dir', '/tmp/cifar10_train',
+                    'Directory of checkpoints and events; training goes on from what is there.')
+flags.DEFINE_integer('max_steps', 1000000, 'Steps in total, over all starts.', lower_bound=1)
+flags.DEFINE_boolean('log_device_placement', False, 'Print which device each op runs on.')
+flags.DEFINE_integer('log_frequency', 10, 'Steps from one log line to the next.', lower_bound=1)
+flags.DEFINE_enum('recipe', 'tutorial', sorted(cifar10.RECIPES), 'How to train.')
+flags.DEFINE_integer('num_epochs', None,
+                     'End after this many passes over the training files, if that comes before '
+                     '--max_steps.', lower_bound=1)
+flags.DEFINE_integer('save_checkpoint_secs', 600, 'Seconds from one checkpoint to the next.',
+                     lower_bound=1)
+flags.DEFINE_integer('save_checkpoint_steps', None,
+                     'Steps from one checkpoint to the next, in place of --save_checkpoint_secs.',
+                     lower_bound=1)
+flags.DEFINE_integer('keep_checkpoints', 5, 'Checkpoints to keep; older ones make room.',
+                     lower_bound=1)
+flags.DEFINE_integer('summary_steps', 100, 'Steps from one set of summaries to the next.',
+                     lower_bound=1)
+flags.DEFINE_integer('seed', None,
+                     'Makes two runs on the same CPU give the same losses, bit for bit. It costs '
+                     'input speed: one thread reads and one distorts, where else several do.')
+flags.DEFINE_float('first_batch_secs', 120, 'Seconds to wait for the first batch.', lower_bound=0)
+flags.adopt_module_key_flags(cifar10)
+
+
+def _restorable(variables):
+  """Returns a dict of names to the variables that a checkpoint must hold.
+
+  The smoothed losses for TensorBoard, NAME/avg, are saved but may be missing: checkpoints of other
+  versions of this network have others.
+  """
+  return {variable.op.name: variable for variable in variables
+          if not variable.op.name.endswith('/avg')}
+
+
+def _scaffold(train_dir, keep_checkpoints):
+  """Returns a Scaffold that starts from the latest checkpoint in `train_dir`, if there is one.
+
+  Raises:
+    Failure: the checkpoint does not fit the graph.
+  """
+  saver = tf.train.Saver(max_to_keep=keep_checkpoints, save_relative_paths=True)
+  paths = cifar10_checkpoint.find_all(train_dir)
+  if not paths:
+    return tf.train.Scaffold(saver=saver)
+  variables = _restorable(tf.global_variables())
+  cifar10_checkpoint.check_fits(paths[-1], variables)
+  restorer = tf.train.Saver(variables)
+
+  def restore(scaffold, session):
+    restorer.restore(session, paths[-1])
+    saver.recover_last_checkpoints(paths)  # so that they count among those to keep
+  return tf.train.Scaffold(saver=saver, init_fn=restore)
+
+
+def build(options):
+  """Builds the graph: input, network, loss, update.
+
+  Args:
+    options: the parsed flags, or anything with their names as attributes.
+
+  Returns:
+    The step once the update is done (int64 scalar; running it trains), and the loss.
+  """
+  recipe = cifar10.RECIPES[options.recipe]
+  paths = cifar10_input.data_files(options.data_dir)
+  if options.seed is not None:
+    tf.set_random_seed(options.seed)
+  global_step = tf.train.get_or_create_global_step()
+  images, labels = cifar10_input.distorted_inputs(
+      options.data_dir, options.batch_size, options.num_epochs,
+      repeatable=options.seed is not None)
+  tf.summary.image('images', images, max_outputs=10)
+  loss = cifar10.loss(cifar10.inference(images, recipe), labels)
+  train_op = cifar10.train(
+      loss, global_step, options.batch_size, sum(cifar10_input.count_records(paths)), recipe,
+      loss_scaling=cifar10.compute_dtype(options.use_fp16) == 'float16')
+  with tf.control_dependencies([train_op]):
+    return tf.identity(global_step), loss
+
+
+def _hooks(options, step, loss, scaffold, signals):
+  """Returns what watches the session, in the order in which it is told of a step."""
+  save_secs = None if options.save_checkpoint_steps else options.save_checkpoint_secs
+  return [
+      cifar10_hooks.FirstBatchHook(options.first_batch_secs, signals),
+      cifar10_hooks.FiniteLossHook(step, loss),  # before anything is saved
+      cifar10_hooks.LoggerHook(step, loss, options.batch_size, options.max_steps,
+                               options.log_frequency),
+      tf.train.StopAtStepHook(last_step=options.max_steps),
+      cifar10_hooks.StopOnSignalHook(signals),
+      tf.train.StepCounterHook(options.summary_steps, output_dir=options.train_dir),
+      tf.train.SummarySaverHook(options.summary_steps, output_dir=options.train_dir,
+                                summary_op=tf.summary.merge_all()),
+      tf.train.CheckpointSaverHook(
+          options.train_dir, save_secs, options.save_checkpoint_steps, scaffold=scaffold,
+          listeners=[cifar10_hooks.FiniteWeightsListener()], save_graph_def=False),
+  ]
+
+
+def _run(options, signals):
+  """Builds the graph and runs it until something ends it; returns the last step."""
+  with tf.Graph().as_default():
+    step, loss = build(options)
+    scaffold = _scaffold(options.train_dir, options.keep_checkpoints)
+    dtype = cifar10.compute_dtype(options.use_fp16)
+    if options.use_fp16:
+      print('Computing in %s%s.' % (
+          dtype, '' if dtype != 'float32' else ': this machine is not faster in 16 bits'))
+    with tf.train.MonitoredTrainingSession(
+        scaffold=scaffold, hooks=_hooks(options, step, loss, scaffold, signals),
+        config=cifar10.session_config(dtype, options.log_device_placement),
+        save_checkpoint_secs=None, save_checkpoint_steps=None,
+        save_summaries_secs=None, save_summaries_steps=None) as session:
+      while not session.should_stop():
+        session.run(step)
+  return cifar10_checkpoint.step_of(cifar10_checkpoint.find_latest(options.train_dir))
+
+
+def _verdict(options, last, signals):
+  """Says how training ended at step `last`; returns the state for evaluators and the exit code."""
+  if last >= options.max_steps:
+    print('Done: step %d of %d, saved in %s.' % (last, options.max_steps, options.train_dir))
+    return 'finished', 0
+  if signals.number:
+    print('Stopped at step %d of %d, saved in %s; run again to go on.'
+          % (last, options.max_steps, options.train_dir))
+    return 'stopped', 128 + signals.number
+  if options.num_epochs:
+    print('Done: the input ended after --num_epochs=%d, at step %d; saved in %s.'
+          % (options.num_epochs, last, options.train_dir))
+    return 'finished', 0
+  print('Error: the input ended at step %d, before --max_steps=%d.' % (last, options.max_steps),
+        file=sys.stderr)
+  return 'failed', 1
+
+
+def train(options):
+  """Trains until --max_steps, the end of input or a signal.
+
+  Args:
+    options: the parsed flags, or anything with their names as attributes.
+
+  Returns:
+    The exit code.
+
+  Raises:
+    Failure: as said in its text.
+  """
+  with cifar10_checkpoint.exclusive(options.train_dir), cifar10_hooks.catch_signals() as signals:
+    latest = cifar10_checkpoint.find_latest(options.train_dir)
+    begin = cifar10_checkpoint.step_of(latest) if latest else 0
+    if begin >= options.max_steps:
+      print('Nothing to do: %s is at step %d of %d; --max_steps counts all steps.'
+            % (latest, begin, options.max_steps))
+      return 0
+    print('Continuing from %s.' % latest if latest else 'Starting in %s.' % options.train_dir)
+    cifar10_checkpoint.write_status(options.train_dir, 'training', max_steps=options.max_steps)
+    state = 'failed'
+    try:
+      last = _run(options, signals)
+      state, code = _verdict(options, last, signals)
+    except tf.errors.OpError as error:
+      raise Failure('Training failed: %s' % error.message.splitlines()[0]) from error
+    finally:
+      cifar10_checkpoint.write_status(options.train_dir, state, max_steps=options.max_steps)
+    return code
+
+
+def main(argv):
+  del argv
+  cifar10.maybe_download_and_extract()
+  return train(FLAGS)
+
+
+if __name__ == '__main__':
+  cifar10_app.run(main)
