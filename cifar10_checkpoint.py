@@ -21,7 +21,7 @@ _LOCK = 'trainer.lock'
 
 
 def step_of(path):
-  """Returns the step in a checkpoint's name: 1200 for '.../model.ckpt-1200'; -1 if there is none."""
+  """Returns the step in a checkpoint's name: 1200 for "…/model.ckpt-1200"; -1 if it has none."""
   match = re.search(r'-(\d+)$', path)
   return int(match[1]) if match else -1
 
@@ -60,7 +60,7 @@ def missing(path, variables):
   Raises:
     tf.errors.OpError: the checkpoint cannot be read.
   """
-  shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+  shapes = tf.train.NewCheckpointReader(path).get_variable_to_shape_map()
   problems = []
   for name, variable in sorted(variables.items()):
     shape = variable.shape.as_list()

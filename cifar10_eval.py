@@ -53,7 +53,7 @@ class Evaluation:
           options.eval_data == 'test', options.data_dir, options.batch_size, num_epochs=1)
       logits = cifar10.inference(images)  # [B, NUM_CLASSES]
       # argmax names one class; tf.nn.in_top_k would count every tie as a hit.
-      self._hits = tf.equal(tf.argmax(logits, 1, tf.int32), labels)  # [B]
+      self._hits = tf.equal(tf.argmax(logits, 1, output_type=tf.int32), labels)  # [B]
       self._finite = tf.reduce_all(tf.is_finite(logits), axis=1)  # [B]
       if options.weights == 'ema':
         self.variables = cifar10.averaged_variables()
@@ -117,7 +117,8 @@ def score(evaluation, checkpoint, writer, note=''):
     hits, step = evaluation.precision(checkpoint)
   except (tf.errors.NotFoundError, tf.errors.DataLossError) as error:
     if os.path.exists(checkpoint + '.index'):
-      raise Failure('%s cannot be read: %s' % (checkpoint, error.message.splitlines()[0])) from error
+      raise Failure('%s cannot be read: %s'
+                    % (checkpoint, error.message.splitlines()[0])) from error
     print('%s: %s vanished while it was read; going on.' % (datetime.datetime.now(), checkpoint))
     return False
   total = evaluation.num_examples

@@ -1,4 +1,4 @@
-"""What watches a training session: the log line, the stop on a signal, and guards of input and loss.
+"""What watches a training session: the log line, the stop on a signal, guards of input and loss.
 
 A `tf.train.SessionRunHook` is asked before and told after every `session.run` of a
 MonitoredTrainingSession, so the training loop itself stays one line.
