@@ -244,9 +244,10 @@ def learning_rate(global_step, batch_size, num_examples, recipe=TUTORIAL):
     num_examples: pictures an epoch.
     recipe: where the rate starts, and how and when it drops.
   """
-  steps_per_decay = int(recipe.epochs_per_decay * num_examples / batch_size)
-  return tf.train.exponential_decay(recipe.learning_rate, global_step, steps_per_decay,
-                                    recipe.decay_factor, staircase=True)
+  steps_per_decay = max(1, int(recipe.epochs_per_decay * num_examples / batch_size))
+  # Integers, for a division of floats may come out just below a whole number.
+  drops = tf.cast(global_step // steps_per_decay, tf.float32)
+  return recipe.learning_rate * tf.pow(recipe.decay_factor, drops)
 
 
 def _average_losses(total_loss):

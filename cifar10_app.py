@@ -30,12 +30,15 @@ def parse_flags(argv):
     A list of the program's name alone.
 
   Raises:
-    SystemExit: with code 2, on an unknown flag, a value out of range or a stray argument.
+    SystemExit: with code 2 on an unknown flag, a value out of range or a stray argument; with 0
+      after --help.
   """
   try:
     rest = flags.FLAGS(argv)
   except flags.Error as error:
     _wrong_usage(error)
+  except SystemExit:  # absl ends --help with 1
+    sys.exit(0)
   if len(rest) > 1:
     _wrong_usage('unexpected argument %r: a flag is written --name=value' % rest[1])
   return rest

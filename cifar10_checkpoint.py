@@ -32,7 +32,10 @@ def _exists(path):
 
 def find_all(directory):
   """Returns the paths of the checkpoints in a directory, without '.index', by ascending step."""
-  state = tf.train.get_checkpoint_state(directory)
+  try:
+    state = tf.train.get_checkpoint_state(directory)
+  except ValueError:  # cut short when the machine went down
+    state = None
   listed = state.all_model_checkpoint_paths if state else []
   paths = [os.path.join(directory, os.path.basename(path)) for path in listed]
   paths = [path for path in paths if _exists(path)]
@@ -120,6 +123,6 @@ def read_status(directory):
   """Returns what `write_status` wrote last, as a dict; an empty one if nothing is there."""
   try:
     with open(os.path.join(directory, _STATUS)) as file:
-      return json.load(file)
-  except (OSError, ValueError):
+      return dict(json.load(file))
+  except (OSError, ValueError, TypeError):
     return {}

@@ -59,7 +59,8 @@ class Evaluation:
         self.variables = cifar10.averaged_variables()
       else:
         self.variables = {variable.op.name: variable for variable in tf.global_variables()}
-      self._saver = tf.train.Saver(self.variables)
+      self._scaffold = tf.train.Scaffold(saver=tf.train.Saver(self.variables))
+      self._scaffold.finalize()  # all ops that a session needs, so that the graph never grows
 
   def precision(self, checkpoint):
     """Scores one checkpoint on exactly `num_examples` records, each once.
@@ -78,8 +79,7 @@ class Evaluation:
     hits, finite = [], []
     with self.graph.as_default():
       creator = tf.train.ChiefSessionCreator(
-          tf.train.Scaffold(saver=self._saver, summary_op=tf.no_op()),
-          config=cifar10.session_config(), checkpoint_filename_with_path=checkpoint)
+          self._scaffold, config=cifar10.session_config(), checkpoint_filename_with_path=checkpoint)
       with tf.train.MonitoredSession(creator) as session:
         step = session.run(self._step)
         while sum(map(len, hits)) < self.num_examples:

@@ -121,8 +121,9 @@ def catch_signals():
 
   def note(number, frame):
     signals.number = number
-    print('Caught %s: finishing the step, then saving; once more ends at once.'
-          % signal.Signals(number).name, flush=True)
+    begin = '\n' if sys.stderr.isatty() else ''  # the bar stands in the line
+    print('%sCaught %s: finishing the step, then saving; once more ends at once.'
+          % (begin, signal.Signals(number).name), flush=True)
     signal.signal(number, signal.SIG_DFL)
 
   # A job that a script started in the background has SIGINT ignored, and means it.

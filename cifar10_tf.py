@@ -41,6 +41,7 @@ else:
   logging.getLogger('tensorflow').setLevel(logging.ERROR)
   with _stderr_without(_GREETINGS):
     import tensorflow.compat.v1 as tf
+  del os.environ['TF_CPP_MIN_LOG_LEVEL']  # read by now; a program started from here chooses anew
 
 tf.disable_eager_execution()
 

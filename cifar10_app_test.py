@@ -1,0 +1,135 @@
+"""Tests for cifar10_app and cifar10_tf: exit codes, failures in one line, silence when all is well.
+
+Each program here runs in a process of its own, for exit codes and streams are what is tested.
+"""
+import os
+import subprocess
+import sys
+import textwrap
+
+import cifar10_app
+from cifar10_tf import tf
+
+ROOT = os.path.dirname(os.path.abspath(cifar10_app.__file__))
+
+PROGRAM = '''
+"""A program with two flags."""
+from absl import flags
+import cifar10_app
+
+flags.DEFINE_string('what', 'nothing', 'What to do.')
+flags.DEFINE_integer('count', 1, 'How often.', lower_bound=1)
+
+
+def main(argv):
+  print('argv', len(argv), 'count', flags.FLAGS.count)
+  what = flags.FLAGS.what
+  if what == 'fail':
+    raise cifar10_app.Failure('/some/file: 7 bytes are missing. Fetch it again.')
+  if what == 'bug':
+    return 1 // 0
+  if what == 'interrupt':
+    raise KeyboardInterrupt
+  if what == 'three':
+    return 3
+
+
+cifar10_app.run(main)
+'''
+
+# TensorFlow as quiet as the programs have it, in a process that it starts too (a notebook's
+# `!python cifar10_train.py`). Lines that are no greetings, or come later, are not held back.
+QUIET = '''
+import os
+import subprocess
+import sys
+import cifar10_tf
+from cifar10_tf import tf
+
+queue = tf.train.string_input_producer(['a', 'b'], num_epochs=2, shuffle=False)
+value = queue.dequeue()
+with tf.train.MonitoredTrainingSession() as session:
+  while True:
+    print(session.run(value).decode(), end='')
+subprocess.run([sys.executable, '-c', 'import cifar10_tf'], check=True)
+with cifar10_tf._stderr_without([b'a greeting']):
+  os.write(2, b'this is a greeting for you\\nkept\\n')
+os.write(2, b'later: a greeting\\n')
+'''
+
+
+def execute(program, *arguments, **environment):
+  """Runs a program, in Python, with the project's modules; returns the CompletedProcess."""
+  env = {name: value for name, value in os.environ.items() if name != 'TF_CPP_MIN_LOG_LEVEL'}
+  env.update(environment, PYTHONPATH=ROOT, PYTHONUNBUFFERED='')
+  return subprocess.run([sys.executable, '-c', textwrap.dedent(program), *arguments], env=env,
+                        capture_output=True, text=True, timeout=120, check=False)
+
+
+class AppTest(tf.test.TestCase):
+
+  def testSuccess(self):
+    result = execute(PROGRAM, '--count=2')
+    self.assertEqual((result.returncode, result.stderr), (0, ''))
+    self.assertEqual(result.stdout, 'argv 1 count 2\n')
+
+  def testWrongUsage(self):
+    for arguments, text in [
+        (['--cuont=2'], 'cuont'),  # the flag is misspelt
+        (['--count=0'], 'count'),  # out of range
+        (['--count=two'], 'two'),
+        (['--what'], 'what'),  # no value
+        (['sraty'], 'sraty'),
+        (['--count=2', '--', '--sraty'], 'sraty')]:
+      result = execute(PROGRAM, *arguments)
+      self.assertEqual(result.returncode, 2, arguments)
+      self.assertEqual(result.stdout, '', 'main ran with %s' % arguments)
+      self.assertIn(text, result.stderr)
+      self.assertNotIn('Traceback', result.stderr)
+
+  def testFailureIsOneLine(self):
+    result = execute(PROGRAM, '--what=fail')
+    self.assertEqual(result.returncode, 1)
+    self.assertEqual(result.stderr, 'Error: /some/file: 7 bytes are missing. Fetch it again.\n')
+    self.assertEqual(result.stdout, 'argv 1 count 1\n')
+
+  def testReturnedCode(self):
+    self.assertEqual(execute(PROGRAM, '--what=three').returncode, 3)
+
+  def testInterrupt(self):
+    result = execute(PROGRAM, '--what=interrupt')
+    self.assertEqual((result.returncode, result.stderr), (130, ''))
+
+  def testBugShowsWhereItIs(self):
+    result = execute(PROGRAM, '--what=bug')
+    self.assertEqual(result.returncode, 1)
+    self.assertIn('Traceback', result.stderr)
+    self.assertIn('ZeroDivisionError', result.stderr)
+    self.assertNotIn('Error: ', result.stderr.splitlines()[0])
+
+  def testHelp(self):
+    result = execute(PROGRAM, '--help')
+    self.assertEqual((result.returncode, result.stderr), (0, ''))
+    self.assertIn('A program with two flags.', result.stdout)
+    self.assertIn('How often.', result.stdout)
+    self.assertNotIn('argv', result.stdout)
+
+
+class TensorFlowTest(tf.test.TestCase):
+
+  def testQuietAndNotDeaf(self):
+    result = execute(QUIET)
+    self.assertEqual((result.returncode, result.stdout), (0, 'abab'))
+    self.assertEqual(result.stderr, 'kept\nlater: a greeting\n')
+
+  def testOverride(self):
+    result = execute('import cifar10_tf', TF_CPP_MIN_LOG_LEVEL='0')
+    self.assertEqual(result.returncode, 0)
+    self.assertNotEmpty(result.stderr)
+
+  def testGraphMode(self):
+    self.assertFalse(tf.executing_eagerly())
+
+
+if __name__ == '__main__':
+  tf.test.main()
