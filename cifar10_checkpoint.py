@@ -13,7 +13,7 @@ import re
 import filelock
 
 from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_tf import reason, tf
 
 BASENAME = 'model.ckpt'
 _STATUS = 'trainer.json'
@@ -80,7 +80,7 @@ def check_fits(path, variables):
     problems = missing(path, variables)
   except tf.errors.OpError as error:
     raise Failure('%s cannot be read: %s. Move it away, or choose another directory.'
-                  % (path, error.message.splitlines()[0])) from error
+                  % (path, reason(error))) from error
   if problems:
     more = ' and %d more' % (len(problems) - 3) if len(problems) > 3 else ''
     raise Failure('%s does not fit this network: %s%s. Choose another directory.'

@@ -20,7 +20,7 @@ import cifar10_checkpoint
 import cifar10_input
 import cifar10_sample
 from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_tf import reason, tf
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('eval_dir', '/tmp/cifar10_eval', 'Directory of events.')
@@ -118,7 +118,7 @@ def score(evaluation, checkpoint, writer, note=''):
   except (tf.errors.NotFoundError, tf.errors.DataLossError) as error:
     if os.path.exists(checkpoint + '.index'):
       raise Failure('%s cannot be read: %s'
-                    % (checkpoint, error.message.splitlines()[0])) from error
+                    % (checkpoint, reason(error))) from error
     print('%s: %s vanished while it was read; going on.' % (datetime.datetime.now(), checkpoint))
     return False
   total = evaluation.num_examples

@@ -8,6 +8,7 @@ TF_CPP_MIN_LOG_LEVEL (0 shows everything, 3 the least) to see what TensorFlow ha
 import contextlib
 import logging
 import os
+import re
 import sys
 import tempfile
 
@@ -45,4 +46,8 @@ else:
 
 tf.disable_eager_execution()
 
-__all__ = ['tf']
+
+def reason(error):
+  """Returns the one line of a tf.errors.OpError that says what happened, without stack and node."""
+  found = re.search(r"^Node: '.*\n(.+)", error.message, re.MULTILINE)
+  return found[1] if found else error.message.splitlines()[0]

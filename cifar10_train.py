@@ -17,7 +17,7 @@ import cifar10_checkpoint
 import cifar10_hooks
 import cifar10_input
 from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_tf import reason, tf
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('train_dir', '/tmp/cifar10_train',
@@ -43,6 +43,8 @@ flags.DEFINE_integer('seed', None,
                      'input speed: one thread reads and one distorts, where else several do.')
 flags.DEFINE_float('first_batch_secs', 120, 'Seconds to wait for the first batch.', lower_bound=0)
 flags.adopt_module_key_flags(cifar10)
+
+GRACE_SECONDS = 10  # for a thread that hangs in a read to come back, once training ends
 
 
 def _restorable(variables):
@@ -70,7 +72,11 @@ def _scaffold(train_dir, keep_checkpoints):
   restorer = tf.train.Saver(variables)
 
   def restore(scaffold, session):
-    restorer.restore(session, paths[-1])
+    try:
+      restorer.restore(session, paths[-1])
+    except tf.errors.OpError as error:
+      raise Failure('%s cannot be read: %s. Move its files away to go on from an earlier one.'
+                    % (paths[-1], reason(error))) from error
     saver.recover_last_checkpoints(paths)  # so that they count among those to keep
   return tf.train.Scaffold(saver=saver, init_fn=restore)
 
@@ -133,7 +139,8 @@ def _run(options, signals):
         scaffold=scaffold, hooks=_hooks(options, step, loss, scaffold, signals),
         config=cifar10.session_config(dtype, options.log_device_placement),
         save_checkpoint_secs=None, save_checkpoint_steps=None,
-        save_summaries_secs=None, save_summaries_steps=None) as session:
+        save_summaries_secs=None, save_summaries_steps=None,
+        stop_grace_period_secs=GRACE_SECONDS) as session:
       while not session.should_stop():
         session.run(step)
   return cifar10_checkpoint.step_of(cifar10_checkpoint.find_latest(options.train_dir))
@@ -183,7 +190,7 @@ def train(options):
       last = _run(options, signals)
       state, code = _verdict(options, last, signals)
     except tf.errors.OpError as error:
-      raise Failure('Training failed: %s' % error.message.splitlines()[0]) from error
+      raise Failure('Training in %s failed: %s' % (options.train_dir, reason(error))) from error
     finally:
       cifar10_checkpoint.write_status(options.train_dir, state, max_steps=options.max_steps)
     return code

@@ -1,0 +1,168 @@
+"""Tests of what watches a training session."""
+import contextlib
+import io
+import os
+import re
+import signal
+from unittest import mock
+
+import numpy as np
+
+import cifar10_hooks
+from cifar10_app import Failure
+from cifar10_tf import tf
+
+
+def _queue_fed_by(*tensors):
+  """A queue with a runner that fills it with what the tensors give, all int32 scalars."""
+  queue = tf.FIFOQueue(4, [tf.int32] * len(tensors), [[]] * len(tensors), name='fed')
+  tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(tensors)]))
+  return queue
+
+
+def _queue_that_waits():
+  """A queue whose runner waits for another queue that nobody fills; it ends with the session."""
+  source = tf.FIFOQueue(1, [tf.int32], [[]], name='nobody_fills')
+  queue = tf.FIFOQueue(4, [tf.int32], [[]], name='fed')
+  tf.train.add_queue_runner(tf.train.QueueRunner(
+      queue, [queue.enqueue(source.dequeue())], cancel_op=source.close()))
+  return queue
+
+
+class HooksTest(tf.test.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    graph = tf.Graph().as_default()
+    graph.__enter__()
+    self.addCleanup(graph.__exit__, None, None, None)
+
+  def _lines(self, losses, clock, max_steps=7, every_steps=3, first_step=1):
+    """What a LoggerHook prints for these losses, run at these times in seconds."""
+    hook = cifar10_hooks.LoggerHook(None, None, 100, max_steps, every_steps)
+    with contextlib.redirect_stdout(io.StringIO()) as out, \
+         mock.patch('time.perf_counter', side_effect=clock):
+      hook.begin()
+      for i, loss in enumerate(losses):
+        hook.after_step(first_step + i, loss)
+      hook.end(None)
+    return [line.split(': ', 1)[1] for line in out.getvalue().splitlines()]
+
+  def testLogLineGivesMeansOverTheInterval(self):
+    lines = self._lines([9.0, 1.0, 2.0, 4.0, 5.0, 6.0, 7.0], [0, 8, 9, 10, 12, 12.5, 13, 15])
+    self.assertEqual(lines, [
+        'step 1, loss = 9.00 (first step after 8.0 sec)',
+        # Steps 2 and 3 took 1 second each; steps 4 to 6 took 2, 0.5 and 0.5; step 7 took 2.
+        'step 3, loss = 1.50 (100.0 examples/sec; 1.000 sec/batch), 0:00:04 left',
+        'step 6, loss = 5.00 (100.0 examples/sec; 1.000 sec/batch), 0:00:01 left',
+        'step 7, loss = 7.00 (50.0 examples/sec; 2.000 sec/batch), 0:00:00 left'])
+
+  def testLogLineGivesTheRealStepAfterAResume(self):
+    lines = self._lines([1.0, 1.0], [0, 1, 3], max_steps=60, first_step=50, every_steps=51)
+    self.assertEqual(lines[1],
+                     'step 51, loss = 1.00 (50.0 examples/sec; 2.000 sec/batch), 0:00:18 left')
+
+  def testLogLineBeginsWithDateAndTime(self):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+      hook = cifar10_hooks.LoggerHook(None, None, 100, 10, 1)
+      hook.begin()
+      hook.after_step(1, 1.0)
+    self.assertRegex(out.getvalue(), r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: step 1, ')
+
+  def testLossThatIsNoNumberStops(self):
+    hook = cifar10_hooks.FiniteLossHook(None, None)
+    hook.after_step(1, 1e30)
+    for loss, word in ((float('nan'), 'nan'), (float('inf'), 'inf')):
+      with self.assertRaisesRegex(Failure, 'became %s at step 12' % word):
+        hook.after_step(12, loss)
+
+  def testWeightsThatAreNoNumbersAreNotSaved(self):
+    weights = tf.get_variable('weights', [3])
+    listener = cifar10_hooks.FiniteWeightsListener()
+    listener.begin()
+    with tf.Session() as session:
+      for value in (np.nan, np.inf, -np.inf):
+        weights.load([1.0, value, 2.0], session)
+        with self.assertRaisesRegex(Failure, 'by step 30'):
+          listener.before_save(session, 30)
+      weights.load([1.0, -1e30, 2.0], session)
+      listener.before_save(session, 30)
+
+  def testFirstSignalIsNotedAndTheSecondEnds(self):
+    before = signal.getsignal(signal.SIGTERM)
+    with contextlib.redirect_stdout(io.StringIO()) as out, \
+         cifar10_hooks.catch_signals() as signals:
+      self.assertIsNone(signals.number)
+      os.kill(os.getpid(), signal.SIGTERM)
+      self.assertEqual(signals.number, signal.SIGTERM)
+      self.assertIs(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
+    self.assertIn('SIGTERM', out.getvalue())
+    self.assertIs(signal.getsignal(signal.SIGTERM), before)
+
+  def testSignalThatIsIgnoredStaysSo(self):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+      with cifar10_hooks.catch_signals():
+        self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
+    finally:
+      signal.signal(signal.SIGINT, before)
+
+  def testStopsAfterTheStepInWhichASignalCame(self):
+    signals = mock.Mock(number=None)
+    step = tf.assign_add(tf.train.get_or_create_global_step(), 1)
+    steps = []
+    with tf.train.MonitoredTrainingSession(
+        hooks=[cifar10_hooks.StopOnSignalHook(signals)]) as session:
+      while not session.should_stop():
+        signals.number = signal.SIGINT if len(steps) == 2 else None
+        steps.append(int(session.run(step)))
+    self.assertEqual(steps, [1, 2, 3])
+
+  def testSignalBeforeTheFirstStepRunsNone(self):
+    tf.train.get_or_create_global_step()
+    hook = cifar10_hooks.StopOnSignalHook(mock.Mock(number=signal.SIGTERM))
+    with tf.train.MonitoredTrainingSession(hooks=[hook]) as session:
+      self.assertTrue(session.should_stop())
+
+  def testQueueThatStaysEmptyIsNamed(self):
+    _queue_that_waits()
+    hook = cifar10_hooks.FirstBatchHook(0.2)
+    with self.assertRaisesRegex(Failure, r'queue fed within 0\.2 seconds \(fed holds 0\)'):
+      with tf.train.MonitoredTrainingSession(hooks=[hook]):
+        self.fail('the session began')
+
+  def testSignalEndsTheWaitForTheFirstBatch(self):
+    _queue_that_waits()
+    hook = cifar10_hooks.FirstBatchHook(3600, mock.Mock(number=signal.SIGTERM))
+    with tf.train.MonitoredTrainingSession(hooks=[hook], stop_grace_period_secs=1):
+      pass
+
+  def testWaitEndsWithTheFirstBatch(self):
+    batch = _queue_fed_by(tf.constant(5)).dequeue()
+    hook = cifar10_hooks.FirstBatchHook(3600)
+    with tf.train.MonitoredTrainingSession(hooks=[hook]) as session:
+      self.assertEqual(session.run(batch), 5)
+
+  def testInputWithoutARecordIsNoTimeout(self):
+    path = os.path.join(self.get_temp_dir(), 'empty.bin')
+    open(path, 'w').close()
+    names = tf.train.string_input_producer([path], num_epochs=1)
+    _, value = tf.FixedLengthRecordReader(3).read(names)
+    _queue_fed_by(tf.strings.length(value))
+    hook = cifar10_hooks.FirstBatchHook(3600)
+    with tf.train.MonitoredTrainingSession(hooks=[hook]):
+      pass
+
+  def testErrorOfAReaderReachesTheCaller(self):
+    path = os.path.join(self.get_temp_dir(), 'not', 'there.bin')
+    names = tf.train.string_input_producer([path])
+    _, value = tf.WholeFileReader().read(names)
+    batch = _queue_fed_by(tf.strings.length(value)).dequeue()
+    with self.assertRaisesRegex(tf.errors.NotFoundError, re.escape(path)):
+      with tf.train.MonitoredTrainingSession(
+          hooks=[cifar10_hooks.FirstBatchHook(3600)]) as session:
+        session.run(batch)
+
+
+if __name__ == '__main__':
+  tf.test.main()
