@@ -26,8 +26,9 @@ def step_of(path):
   return int(match[1]) if match else -1
 
 
-def _exists(path):
-  return os.path.exists(path + '.index')
+def exists(path):
+  """Tells whether the files of a checkpoint, given without '.index', are there."""
+  return bool(os.path.exists(path + '.index') and glob.glob(glob.escape(path) + '.data-*'))
 
 
 def find_all(directory):
@@ -38,7 +39,7 @@ def find_all(directory):
     state = None
   listed = state.all_model_checkpoint_paths if state else []
   paths = [os.path.join(directory, os.path.basename(path)) for path in listed]
-  paths = [path for path in paths if _exists(path)]
+  paths = [path for path in paths if exists(path)]
   if not paths:  # no list, or the list of another directory
     names = glob.glob(os.path.join(glob.escape(directory), BASENAME + '-*.index'))
     paths = [name[:-len('.index')] for name in names]

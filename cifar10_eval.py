@@ -115,10 +115,9 @@ def score(evaluation, checkpoint, writer, note=''):
   """
   try:
     hits, step = evaluation.precision(checkpoint)
-  except (tf.errors.NotFoundError, tf.errors.DataLossError) as error:
-    if os.path.exists(checkpoint + '.index'):
-      raise Failure('%s cannot be read: %s'
-                    % (checkpoint, reason(error))) from error
+  except tf.errors.OpError as error:
+    if cifar10_checkpoint.exists(checkpoint):
+      raise Failure('%s cannot be scored: %s' % (checkpoint, reason(error))) from error
     print('%s: %s vanished while it was read; going on.' % (datetime.datetime.now(), checkpoint))
     return False
   total = evaluation.num_examples
