@@ -1,109 +1,319 @@
 """The distortions that make a model generalise, each a pure function on a batch of pictures.
 
-A picture of a cat that is moved, mirrored or lit otherwise is still a cat. A network that meets each training picture anew in every epoch
-learns what the pictures have in common rather than the pictures themselves.
+A picture of a cat that is moved, mirrored or lit otherwise is still a cat. A network that meets each
+picture anew in every epoch learns what the pictures have in common, not the pictures themselves.
 
-Every function draws for each picture of the batch on its own; the functions of `tf.image.random_*` draw once for a whole batch. Given the
-graph's seed (`tf.set_random_seed`), the draws repeat.
+Every function draws for each picture of a batch on its own, where `tf.image.random_*` draws once
+for all of it; given the graph's seed (`tf.set_random_seed`), draws repeat. A strength of zero (a
+factor of one) leaves pictures as they are, and so does no function their dtype: uint8 stays within
+0..255, float32 may leave that range.
 
-Geometric distortions are 3x3 matrices that say, for a pixel of the result, which point of the picture it shows. Coordinates are (x, y, 1)
-in pixels, x to the right and y downwards, from the centre of the picture; so matrices of several distortions multiply, and pictures are
-resampled once however many there are.
+Geometric distortions are 3x3 matrices that say which point of the picture a pixel of the result
+shows. Coordinates (x, y, 1) count pixels to the right and down from the centre, so the matrices of
+several distortions multiply, and the picture is resampled once however many there are.
 
 Summary of available functions:
 
   # What a picture goes through on its way into training, and into evaluation.
-  images = distort(images)
+  images = distort(images, parse('crop,flip,colour'))
   images = evaluate(images)
 """
+import functools
+import math
+from typing import NamedTuple
+
 import numpy as np
 
+from cifar10_app import Failure
 from cifar10_tf import tf
 
-IMAGE_SIZE = 24  # pixels; height and width of what the network sees, cut from 32 x 32 (cuda-convnet's layers-conv-local-*.cfg crop alike)
-MAX_BRIGHTNESS = 63.0  # grey levels out of 255; the tutorial's
-CONTRAST_RANGE = (0.2, 1.8)  # factor; the tutorial's
+IMAGE_SIZE = 24  # pixels; height and width of what the network sees, cut from 32 as cuda-convnet's
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # red, green, blue in grey: ITU-R BT.601
 
 
-def _uniform(low, high, images):
-  """Returns float32 [B, 1, 1, 1], drawn from [low, high) for each picture."""
-  return tf.random.uniform([tf.shape(images)[0], 1, 1, 1], low, high)
-
-
-# Geometry: matrices float32 [B, 3, 3].
+# Geometry: matrices, float32 [B, 3, 3].
 
 
 def _matrix(rows):
-  """Stacks three rows of three scalars or [B] into [B, 3, 3]."""
-  count = next(tf.shape(entry)[0] for row in rows for entry in row if isinstance(entry, tf.Tensor))
-  entries = [tf.broadcast_to(tf.cast(entry, tf.float32), [count]) for row in rows for entry in row]
-  return tf.reshape(tf.stack(entries, axis=1), [count, 3, 3])
+  """Builds [B, 3, 3] of three rows of three entries, each a number or a float32 [B]."""
+  entries = [entry for row in rows for entry in row]
+  count = next(tf.shape(entry)[0] for entry in entries if isinstance(entry, tf.Tensor))
+  columns = [tf.broadcast_to(tf.cast(entry, tf.float32), [count]) for entry in entries]
+  return tf.reshape(tf.stack(columns, axis=1), [count, 3, 3])
 
 
-def translation(offset_x, offset_y):
-  """Returns the matrices that show the point (x + offset_x, y + offset_y) at (x, y); offsets float32 [B], pixels."""
-  return _matrix([[1, 0, offset_x],
-                  [0, 1, offset_y],
+def _translation(count, pixels):
+  """Moves along x and along y by whole pixels, drawn from -pixels..pixels."""
+  pixels = int(pixels)
+  x, y = tf.unstack(tf.cast(tf.random.uniform([2, count], -pixels, pixels + 1, tf.int32),
+                            tf.float32))  # [B] each
+  return _matrix([[1, 0, x],
+                  [0, 1, y],
                   [0, 0, 1]])
 
 
-def random_crop_offset(count, image_size, size):
-  """Draws where to cut a window, every whole-pixel place alike.
-
-  Args:
-    count: int32 scalar, pictures in the batch.
-    image_size: (height, width) of the picture, pixels.
-    size: height and width of the window, pixels; at most the picture's.
-
-  Returns:
-    Matrices float32 [count, 3, 3].
-  """
-  height, width = image_size
-  x = tf.cast(tf.random.uniform([count], 0, width - size + 1, tf.int32), tf.float32)
-  y = tf.cast(tf.random.uniform([count], 0, height - size + 1, tf.int32), tf.float32)
-  return translation(x - (width - size) / 2, y - (height - size) / 2)
+def _rotation(count, degrees):
+  """Turns by an angle drawn from [-degrees, degrees)."""
+  angle = tf.random.uniform([count], -math.radians(degrees), math.radians(degrees))
+  cos, sin = tf.cos(angle), tf.sin(angle)
+  return _matrix([[cos, -sin, 0],
+                  [sin, cos, 0],
+                  [0, 0, 1]])
 
 
-def random_mirror(count):
-  """Returns matrices float32 [count, 3, 3] that swap left and right with probability 1/2."""
-  sign = 1 - 2 * tf.cast(tf.random.uniform([count], 0, 2, tf.int32), tf.float32)
-  return _matrix([[sign, 0, 0],
+def _scaling(count, factor):
+  """Enlarges by a factor drawn from [1 / factor, factor), larger as likely as smaller."""
+  shrink = tf.exp(tf.random.uniform([count], -math.log(factor), math.log(factor)))
+  return _matrix([[shrink, 0, 0],
+                  [0, shrink, 0],
+                  [0, 0, 1]])
+
+
+def _sign(count, probability):
+  """Returns float32 [count]: -1 with that probability, else 1."""
+  return tf.where(tf.random.uniform([count]) < probability, -tf.ones([count]), tf.ones([count]))
+
+
+def _mirror(count, probability):
+  """Swaps left and right with a probability."""
+  return _matrix([[_sign(count, probability), 0, 0],
                   [0, 1, 0],
                   [0, 0, 1]])
 
 
-def warp(images, matrices, size):
-  """Resamples a batch of pictures, each by its own matrix.
+def _upset(count, probability):
+  """Swaps top and bottom with a probability."""
+  return _matrix([[1, 0, 0],
+                  [0, _sign(count, probability), 0],
+                  [0, 0, 1]])
+
+
+def _centred(size):
+  """Returns the matrix [3, 3] from coordinates from the centre to those from the corner."""
+  height, width = size
+  return np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]], np.float32)
+
+
+def warp(images, matrices, size, smooth, border='REFLECT'):
+  """Resamples each picture by its own matrix.
 
   Args:
-    images: [B, H, W, C], uint8 or float32.
-    matrices: float32 [B, 3, 3]; from the result's coordinates to the picture's, both from their centres.
-    size: height and width of the result, pixels.
+    images: uint8 or float32 [B, H, W, C].
+    matrices: float32 [B, 3, 3], from coordinates in the result to those in the picture.
+    size: (height, width) of the result, pixels.
+    smooth: whether to interpolate between pixels; else the nearest is copied, which is exact where
+      the matrices move by whole pixels.
+    border: what lies beyond the picture: 'REFLECT' (its mirror image), 'NEAREST' (its edge),
+      'WRAP' (its other side) or 'CONSTANT' (black).
 
   Returns:
-    [B, size, size, C] of the same dtype; where all offsets are whole pixels, copies of the picture's pixels.
+    [B, height, width, C] of the dtype of `images`.
   """
-  height, width = images.shape[1:3]
-  to_corner = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]], np.float32)
-  from_corner = np.array([[1, 0, (1 - size) / 2], [0, 1, (1 - size) / 2], [0, 0, 1]], np.float32)
-  matrices = tf.reshape(to_corner @ matrices @ from_corner, [-1, 9])  # [B, 9], row by row; the last is 1
-  return tf.raw_ops.ImageProjectiveTransformV3(
-      images=images, transforms=matrices[:, :8], output_shape=[size, size], fill_value=0.0,
-      interpolation='NEAREST', fill_mode='CONSTANT')
+  inner = tf.linalg.matmul(_centred(images.shape[1:3]), matrices)
+  rows = tf.reshape(tf.linalg.matmul(inner, np.linalg.inv(_centred(size))), [-1, 9])
+  resample = functools.partial(
+      tf.raw_ops.ImageProjectiveTransformV3, transforms=rows[:, :8], output_shape=size,
+      fill_value=0.0, interpolation='BILINEAR' if smooth else 'NEAREST', fill_mode=border)
+  if smooth:
+    return _cast(resample(images=tf.cast(images, tf.float32)), images.dtype)
+  return resample(images=images)
 
 
-# Colour: pictures float32 [B, H, W, C] in grey levels; what leaves the range 0..255 is kept, so that nothing is lost before standardising.
+def _cast(images, dtype):
+  """Rounds to uint8 within 0..255, or returns float32 as it is."""
+  return tf.saturate_cast(tf.round(images), dtype) if dtype == tf.uint8 else images
 
 
-def random_brightness(images, max_delta):
-  """Adds to each picture a number of grey levels drawn from [-max_delta, max_delta)."""
-  return images + _uniform(-max_delta, max_delta, images)
+def _geometric(matrices, smooth):
+  """Makes a distortion of pictures out of a function that draws matrices."""
+  def distortion(images, strength, border='REFLECT'):
+    count = tf.shape(images)[0]
+    return warp(images, matrices(count, strength), images.shape[1:3], smooth, border)
+  distortion.__doc__ = matrices.__doc__
+  return distortion
 
 
-def random_contrast(images, low, high):
-  """Stretches each picture about the mean of each of its channels by a factor drawn from [low, high)."""
+translate = _geometric(_translation, smooth=False)
+rotate = _geometric(_rotation, smooth=True)
+scale = _geometric(_scaling, smooth=True)
+flip_left_right = _geometric(_mirror, smooth=False)
+flip_up_down = _geometric(_upset, smooth=False)
+
+
+def crop(images, pixels, size=IMAGE_SIZE):
+  """Cuts a square out of each picture, off the centre by -pixels..pixels along x and along y.
+
+  Args:
+    images: uint8 or float32 [B, H, W, C]; H - size and W - size even.
+    pixels: whole number, at most (H - size) / 2 for a square within the picture.
+    size: of the square, pixels.
+
+  Returns:
+    [B, size, size, C] of the same dtype.
+  """
+  matrices = _translation(tf.shape(images)[0], pixels)
+  return warp(images, matrices, [size, size], smooth=False)
+
+
+# Colour and noise: on grey levels.
+
+
+def _coloured(distortion):
+  """Lets a function on float32 take uint8 too."""
+  @functools.wraps(distortion)
+  def keeping_dtype(images, *strength):
+    return _cast(distortion(tf.cast(images, tf.float32), *strength), images.dtype)
+  return keeping_dtype
+
+
+def _draw(images, low, high):
+  """Returns float32 [B, 1, 1, 1], drawn from [low, high) for each picture."""
+  return tf.random.uniform([tf.shape(images)[0], 1, 1, 1], low, high)
+
+
+@_coloured
+def brightness(images, levels):
+  """Adds a number of grey levels drawn from [-levels, levels).
+
+  Before `standardise` it changes nothing: what is added to all of a picture is subtracted with its
+  mean. It is among the defaults because the tutorial has it.
+  """
+  return images + _draw(images, -levels, levels)
+
+
+@_coloured
+def contrast(images, low, high):
+  """Stretches each channel about its mean, all of a picture by one factor from [low, high)."""
   means = tf.reduce_mean(images, [1, 2], keepdims=True)  # [B, 1, 1, C]
-  return (images - means) * _uniform(low, high, images) + means
+  return (images - means) * _draw(images, low, high) + means
+
+
+@_coloured
+def saturation(images, low, high):
+  """Stretches the colours away from their grey by a factor drawn from [low, high); 0 is grey."""
+  grey = tf.reduce_sum(images * LUMA, axis=3, keepdims=True)  # [B, H, W, 1]
+  return (images - grey) * _draw(images, low, high) + grey
+
+
+@_coloured
+def hue(images, degrees):
+  """Turns the colours about the axis of greys by an angle drawn from [-degrees, degrees).
+
+  The matrix is Rodrigues' for the axis (1, 1, 1) / sqrt(3); greys stay as they are.
+  """
+  angle = tf.random.uniform([tf.shape(images)[0], 1, 1], -math.radians(degrees),
+                            math.radians(degrees))
+  cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / math.sqrt(3)
+  turn = (tf.cos(angle) * np.eye(3, dtype=np.float32) + tf.sin(angle) * cross
+          + (1 - tf.cos(angle)) * np.full([3, 3], 1 / 3, np.float32))  # [B, 3, 3]
+  pixels = tf.reshape(images, [-1, images.shape[1] * images.shape[2], 3])  # [B, H * W, 3]
+  return tf.reshape(tf.linalg.matmul(pixels, turn, transpose_b=True), tf.shape(images))
+
+
+@_coloured
+def noise(images, stddev):
+  """Adds to each value of each pixel a Gaussian number of grey levels."""
+  return images + tf.random.normal(tf.shape(images), stddev=stddev)
+
+
+@_coloured
+def cutout(images, pixels):
+  """Covers a square of each picture, anywhere, with its mean: https://arxiv.org/abs/1708.04552."""
+  pixels, size = int(pixels), images.shape[1:3]
+  inside = []
+  for axis in (1, 2):  # the square may hang over the edge: its middle is within the picture
+    begin = tf.random.uniform([tf.shape(images)[0], 1], 0, size[axis - 1], tf.int32) - pixels // 2
+    place = tf.range(size[axis - 1])[tf.newaxis]  # [1, H] or [1, W]
+    inside.append((place >= begin) & (place < begin + pixels))  # [B, H] or [B, W]
+  covered = inside[0][:, :, tf.newaxis, tf.newaxis] & inside[1][:, tf.newaxis, :, tf.newaxis]
+  means = tf.reduce_mean(images, [1, 2], keepdims=True)  # [B, 1, 1, C]
+  return tf.where_v2(covered, means, images)
+
+
+# Which distortions, and how strong.
+
+
+class Kind(NamedTuple):
+  """A distortion that can be asked for by name."""
+  strength: tuple  # the default: one number, or a range of two
+  unit: str
+  labels: str  # whether a CIFAR-10 picture keeps its label
+  matrices: object = None  # function that draws matrices; for geometric ones
+  smooth: bool = False  # whether the matrices move by fractions of a pixel
+  colour: object = None  # function on pictures, for the others
+
+
+KINDS = {
+    'crop': Kind((4,), 'pixels', 'kept: the thing is in the middle', _translation),
+    'translate': Kind((4,), 'pixels', 'kept, while most of it is seen', _translation),
+    'rotate': Kind((15,), 'degrees', 'kept, as photographers tilt', _rotation, smooth=True),
+    'scale': Kind((1.2,), 'factor', 'kept, as things come near and far', _scaling, smooth=True),
+    'flip': Kind((0.5,), 'probability', 'kept: the mirror image of a horse is a horse', _mirror),
+    'flip_up_down': Kind((0.5,), 'probability',
+                         'kept, but no ship sails upside down; among digits, a 6 becomes a 9',
+                         _upset),
+    'brightness': Kind((63,), 'grey levels', 'kept; no effect before standardising',
+                       colour=brightness),
+    'contrast': Kind((0.2, 1.8), 'factor', 'kept', colour=contrast),
+    'saturation': Kind((0.5, 1.5), 'factor', 'kept', colour=saturation),
+    'hue': Kind((18,), 'degrees', 'kept, while small: a green deer is rare', colour=hue),
+    'noise': Kind((8,), 'grey levels', 'kept', colour=noise),
+    'cutout': Kind((8,), 'pixels', 'kept, while most of it is seen', colour=cutout),
+}
+COLOUR = ('brightness', 'contrast')  # what 'colour' stands for: the tutorial's two
+
+
+def _strength(name, text):
+  """Reads '15' or '0.2-1.8' as the strength of a distortion; '' is its default."""
+  default = KINDS[name].strength
+  if not text:
+    return default
+  try:
+    strength = tuple(float(part) for part in text.split('-'))
+  except ValueError:
+    strength = ()
+  sound = len(strength) == len(default) and strength == tuple(sorted(strength))
+  if name in ('crop', 'translate', 'cutout'):
+    sound = sound and strength[0] == int(strength[0])
+  if name == 'scale':
+    sound = sound and strength[0] >= 1
+  if 'flip' in name:
+    sound = sound and strength[0] <= 1
+  if not sound:
+    raise Failure('%r is no strength of %s; its default is %s:%s (%s).' % (
+        text, name, name, '-'.join('%g' % number for number in default), KINDS[name].unit))
+  return strength
+
+
+def parse(text):
+  """Reads a list of distortions, such as 'crop,flip,colour,rotate:15'.
+
+  Args:
+    text: names of KINDS, or 'colour' for the tutorial's brightness and contrast, with commas
+      between; a strength may follow a colon, a range written low-high. '' or 'none' is no
+      distortion.
+
+  Returns:
+    A tuple of (name, strength).
+
+  Raises:
+    Failure: a name is unknown or there twice, or a strength does not fit it.
+  """
+  found = {}
+  for item in text.split(',') if text not in ('', 'none') else []:
+    name, _, strength = item.strip().partition(':')
+    names = COLOUR if name == 'colour' and not strength else (name,)
+    for each in names:
+      if each not in KINDS:
+        raise Failure('unknown distortion %r; known are colour, %s, or none alone.'
+                      % (item.strip(), ', '.join(KINDS)))
+      if each in found:
+        raise Failure('%s is there twice.' % each)
+      found[each] = _strength(each, strength)
+  return tuple(found.items())
+
+
+TUTORIAL = parse('crop,flip,colour')
 
 
 # The two ways of a picture.
@@ -113,29 +323,46 @@ def standardise(images):
   """Shifts and scales each picture to mean 0 and variance 1.
 
   Args:
-    images: float32 [B, H, W, C], grey levels.
+    images: float32 [B, H, W, C].
 
   Returns:
-    float32 [B, H, W, C]; (x - mean) / max(stddev, 1 / sqrt(H * W * C)), so that a picture of one colour becomes zeros.
+    float32 [B, H, W, C]: (x - mean) / max(stddev, 1 / sqrt(H * W * C)), so that a picture of one
+    colour becomes zeros.
   """
   return tf.image.per_image_standardization(images)
 
 
-def distort(images, size=IMAGE_SIZE):
-  """Distorts pictures for training as the tutorial does: crop, mirror, brightness, contrast, standardisation.
+def centre(images, size=IMAGE_SIZE):
+  """Cuts the square in the middle: [B, H, W, C] to [B, size, size, C]."""
+  top, left = (images.shape[1] - size) // 2, (images.shape[2] - size) // 2
+  return images[:, top:top + size, left:left + size]
+
+
+def distort(images, augment=TUTORIAL, size=IMAGE_SIZE):
+  """Distorts pictures for training.
 
   Args:
     images: uint8 [B, H, W, 3].
+    augment: what `parse` returned. All geometric ones together resample once; the others follow in
+      their order.
     size: height and width of the result, pixels.
 
   Returns:
     float32 [B, size, size, 3], each picture with mean 0 and variance 1.
   """
-  count = tf.shape(images)[0]
-  matrices = random_crop_offset(count, images.shape[1:3], size) @ random_mirror(count)
-  images = tf.cast(warp(images, matrices, size), tf.float32)
-  images = random_brightness(images, MAX_BRIGHTNESS)
-  images = random_contrast(images, *CONTRAST_RANGE)
+  geometric = [(KINDS[name], strength) for name, strength in augment if KINDS[name].matrices]
+  if geometric:
+    count = tf.shape(images)[0]
+    drawn = [kind.matrices(count, *strength) for kind, strength in geometric]
+    smooth = any(kind.smooth for kind, _ in geometric)
+    images = tf.cast(images, tf.float32) if smooth else images
+    images = warp(images, functools.reduce(tf.linalg.matmul, drawn), [size, size], smooth)
+  else:
+    images = centre(images, size)
+  images = tf.cast(images, tf.float32)
+  for name, strength in augment:
+    if KINDS[name].colour:
+      images = KINDS[name].colour(images, *strength)
   return standardise(images)
 
 
@@ -149,6 +376,4 @@ def evaluate(images, size=IMAGE_SIZE):
   Returns:
     float32 [B, size, size, 3], each picture with mean 0 and variance 1.
   """
-  top, left = (images.shape[1] - size) // 2, (images.shape[2] - size) // 2
-  images = images[:, top:top + size, left:left + size]  # [B, size, size, 3]
-  return standardise(tf.cast(images, tf.float32))
+  return standardise(tf.cast(centre(images, size), tf.float32))

@@ -16,6 +16,7 @@ Summary of available functions:
   # One record a call, the principle at its plainest.
   record = read_cifar10(filename_queue)
 """
+import functools
 import os
 from typing import NamedTuple
 
@@ -49,7 +50,7 @@ class CIFAR10Record(NamedTuple):
   uint8image: tf.Tensor  # uint8 [height, width, depth]
 
 
-def _split(records):
+def split_records(records):
   """Takes records apart.
 
   Args:
@@ -76,7 +77,7 @@ def read_cifar10(filename_queue):
   """
   key, value = tf.FixedLengthRecordReader(RECORD_BYTES).read(filename_queue)
   record = tf.ensure_shape(tf.decode_raw(value, tf.uint8), [RECORD_BYTES])
-  images, labels = _split(record[tf.newaxis])
+  images, labels = split_records(record[tf.newaxis])
   return CIFAR10Record(HEIGHT, WIDTH, DEPTH, key, labels[0], images[0])
 
 
@@ -149,7 +150,7 @@ def _batch_queue(record_queue, prepare, batch_size, num_epochs, threads):
     queue = tf.FIFOQueue(BATCHES_AHEAD, [tf.float32, tf.int32])
     enqueue_ops = []
     for _ in range(threads):
-      images, labels = _split(dequeue(batch_size))
+      images, labels = split_records(dequeue(batch_size))
       images = prepare(images)  # [B, IMAGE_SIZE, IMAGE_SIZE, DEPTH]
       enqueue_ops.append(queue.enqueue([images, labels]))
     _add_runner(queue, BATCHES_AHEAD, enqueue_ops)
@@ -186,18 +187,20 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatab
     return _batch_queue(record_queue, prepare, batch_size, num_epochs, threads)
 
 
-def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True, repeatable=False):
+def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True, repeatable=False,
+                     augment=cifar10_augment.TUTORIAL):
   """Builds shuffled and distorted batches of the training files.
 
   Args:
     data_dir: directory that holds DIRECTORY.
     batch_size, num_epochs, shuffle, repeatable: as for `batches`.
+    augment: how to distort, as `cifar10_augment.parse` returns it.
 
   Returns:
     As `batches`.
   """
-  return batches(data_files(data_dir), batch_size, cifar10_augment.distort,
-                 num_epochs, shuffle, repeatable)
+  prepare = functools.partial(cifar10_augment.distort, augment=augment)
+  return batches(data_files(data_dir), batch_size, prepare, num_epochs, shuffle, repeatable)
 
 
 def inputs(eval_data, data_dir, batch_size, num_epochs=None):

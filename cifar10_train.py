@@ -13,6 +13,7 @@ from absl import flags
 
 import cifar10
 import cifar10_app
+import cifar10_augment
 import cifar10_checkpoint
 import cifar10_hooks
 import cifar10_input
@@ -26,6 +27,10 @@ flags.DEFINE_integer('max_steps', 1000000, 'Steps in total, over all starts.', l
 flags.DEFINE_boolean('log_device_placement', False, 'Print which device each op runs on.')
 flags.DEFINE_integer('log_frequency', 10, 'Steps from one log line to the next.', lower_bound=1)
 flags.DEFINE_enum('recipe', 'tutorial', sorted(cifar10.RECIPES), 'How to train.')
+flags.DEFINE_string('augment', 'crop,flip,colour',
+                    'Distortions of the pictures, with commas between: colour (which is brightness '
+                    'and contrast), %s; or none. A strength may follow a colon, as in rotate:15 or '
+                    'contrast:0.2-1.8.' % ', '.join(cifar10_augment.KINDS))
 flags.DEFINE_integer('num_epochs', None,
                      'End after this many passes over the training files, if that comes before '
                      '--max_steps.', lower_bound=1)
@@ -43,6 +48,15 @@ flags.DEFINE_integer('seed', None,
                      'input speed: one thread reads and one distorts, where else several do.')
 flags.DEFINE_float('first_batch_secs', 120, 'Seconds to wait for the first batch.', lower_bound=0)
 flags.adopt_module_key_flags(cifar10)
+
+
+@flags.validator('augment')
+def _check_augment(text):
+  try:
+    return cifar10_augment.parse(text) is not None
+  except Failure as failure:
+    raise flags.ValidationError(str(failure)) from failure
+
 
 GRACE_SECONDS = 10  # for a thread that hangs in a read to come back, once training ends
 
@@ -97,7 +111,7 @@ def build(options):
   global_step = tf.train.get_or_create_global_step()
   images, labels = cifar10_input.distorted_inputs(
       options.data_dir, options.batch_size, options.num_epochs,
-      repeatable=options.seed is not None)
+      repeatable=options.seed is not None, augment=cifar10_augment.parse(options.augment))
   tf.summary.image('images', images, max_outputs=10)
   loss = cifar10.loss(cifar10.inference(images, recipe), labels)
   train_op = cifar10.train(

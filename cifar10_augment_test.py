@@ -1,0 +1,336 @@
+"""Tests of the distortions, against numpy and scipy."""
+import math
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+import cifar10_augment
+from cifar10_app import Failure
+from cifar10_tf import tf
+
+MANY = 2000  # pictures, for statistics of draws
+
+
+def _pictures(count, size=32, seed=0):
+  return np.random.RandomState(seed).randint(0, 256, (count, size, size, 3)).astype(np.uint8)
+
+
+def _smooth_pictures(count, size=32, seed=0):
+  """Pictures without edges, on which all ways to interpolate agree."""
+  noise = np.random.RandomState(seed).uniform(0, 255, (count, size, size, 3))
+  smooth = ndimage.gaussian_filter(noise, (0, 3, 3, 0), mode='reflect')
+  low, high = smooth.min(), smooth.max()
+  return ((smooth - low) / (high - low) * 255).astype(np.float32)
+
+
+def _run(function, *arrays, seed=1):
+  """Evaluates a function of tensors on arrays, in a graph of its own."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    tf.set_random_seed(seed)
+    return session.run(function(*map(tf.constant, arrays)))
+
+
+def _moved(picture, x, y, mode):
+  """Shows picture[i + y, j + x] at [i, j], by numpy's padding."""
+  size = len(picture)
+  padded = np.pad(picture, [(size, size), (size, size), (0, 0)], mode=mode)
+  return padded[size + y:2 * size + y, size + x:2 * size + x]
+
+
+def _ramp(count, size=32):
+  """Pictures whose red is the column and whose green is the row, so that moves can be read off."""
+  rows, columns = np.mgrid[:size, :size]
+  ramp = np.stack([columns, rows, 0 * rows], axis=2).astype(np.uint8)
+  return np.broadcast_to(ramp, [count, size, size, 3]).copy()
+
+
+class GeometryTest(tf.test.TestCase):
+
+  def testTranslateCopiesPixels(self):
+    for border, mode in (('REFLECT', 'symmetric'), ('NEAREST', 'edge'), ('WRAP', 'wrap'),
+                         ('CONSTANT', 'constant')):
+      pictures = _pictures(20)
+      moved = _run(lambda x, b=border: cifar10_augment.translate(x, 3, b), pictures)
+      self.assertEqual(moved.dtype, np.uint8)
+      for before, after in zip(pictures, moved, strict=True):
+        places = [(x, y) for x in range(-3, 4) for y in range(-3, 4)
+                  if np.array_equal(_moved(before, x, y, mode), after)]
+        self.assertLen(places, 1, border)
+
+  def testTranslateDrawsEveryPlaceForEachPicture(self):
+    moved = _run(lambda x: cifar10_augment.translate(x, 3, 'NEAREST'), _ramp(MANY))
+    x, y = moved[:, 16, 16, 0].astype(int) - 16, moved[:, 16, 16, 1].astype(int) - 16
+    counts = np.zeros([7, 7])
+    np.add.at(counts, (x + 3, y + 3), 1)
+    self.assertEqual(counts.sum(), MANY)
+    self.assertGreater(counts.min(), MANY / 49 / 2)  # 41 expected, standard deviation 6.3
+    self.assertLess(counts.max(), MANY / 49 * 2)
+    self.assertLess(abs(np.corrcoef(x, y)[0, 1]), 0.1)
+    self.assertLess(abs(np.corrcoef(x[1:], x[:-1])[0, 1]), 0.1)
+
+  def testCropIsAWindowOfThePicture(self):
+    pictures = _pictures(50)
+    crops = _run(lambda x: cifar10_augment.crop(x, 4), pictures)
+    self.assertEqual((crops.shape, crops.dtype), ((50, 24, 24, 3), np.uint8))
+    found = set()
+    for before, after in zip(pictures, crops, strict=True):
+      places = [(y, x) for y in range(9) for x in range(9)
+                if np.array_equal(before[y:y + 24, x:x + 24], after)]
+      self.assertLen(places, 1)
+      found.update(places)
+    self.assertGreater(len(found), 20)
+
+  def testFlips(self):
+    pictures = _pictures(MANY, size=4)
+    for function, axis in ((cifar10_augment.flip_left_right, 2),
+                           (cifar10_augment.flip_up_down, 1)):
+      for probability in 0.0, 0.5, 1.0:
+        flipped = _run(lambda x, f=function, p=probability: f(x, p), pictures)
+        mirrored = np.all(flipped == np.flip(pictures, axis), axis=(1, 2, 3))
+        same = np.all(flipped == pictures, axis=(1, 2, 3))
+        self.assertAllEqual(mirrored, ~same)
+        self.assertNear(mirrored.mean(), probability, 0.05)
+
+  def testRotate(self):
+    """Against scipy's rotation by the angle that fits best, within 2 grey levels."""
+    pictures = _smooth_pictures(6)
+    turned = _run(lambda x: cifar10_augment.rotate(x, 15.0), pictures)
+    angles = []
+    for before, after in zip(pictures, turned, strict=True):
+      def error(angle, before=before, after=after):
+        other = ndimage.rotate(before, angle, reshape=False, order=1, mode='reflect')
+        return np.abs(other - after)[4:-4, 4:-4].max()
+      angles.append(min(np.arange(-15.5, 15.5, 0.125), key=error))
+      self.assertLess(error(angles[-1]), 2.0)
+    self.assertGreater(np.ptp(angles), 5)
+
+  def testScale(self):
+    """Against scipy's affine map by the factor that fits best, within 2 grey levels."""
+    pictures = _smooth_pictures(6)
+    scaled = _run(lambda x: cifar10_augment.scale(x, 1.4), pictures)
+    factors = []
+    for before, after in zip(pictures, scaled, strict=True):
+      def error(factor, before=before, after=after):
+        matrix = np.diag([1 / factor, 1 / factor, 1])
+        offset = [15.5 - 15.5 / factor, 15.5 - 15.5 / factor, 0]
+        other = ndimage.affine_transform(before, matrix, offset, order=1, mode='reflect')
+        return np.abs(other - after)[6:-6, 6:-6].max()
+      factors.append(min(np.exp(np.arange(-0.35, 0.35, 0.004)), key=error))
+      self.assertLess(error(factors[-1]), 2.0)
+    self.assertGreater(max(factors) / min(factors), 1.1)
+
+  def testDrawsOfRotateAndScale(self):
+    """Read off the matrices: the whole range, its mean, pictures apart from one another."""
+    angle = _run(lambda n: cifar10_augment._rotation(n, 30.0), np.int32(MANY))
+    angle = np.degrees(np.arctan2(angle[:, 1, 0], angle[:, 0, 0]))
+    factor = np.log(1 / _run(lambda n: cifar10_augment._scaling(n, 1.5), np.int32(MANY))[:, 0, 0])
+    for draws, most in (angle, 30), (factor, math.log(1.5)):
+      self.assertAllInRange(draws, -most * 1.0001, most * 1.0001)
+      self.assertGreater(np.ptp(draws), 1.98 * most)
+      self.assertLess(abs(draws.mean()), 0.06 * most)  # standard error 0.013
+      self.assertNear(draws.std(), most / math.sqrt(3), 0.05 * most)
+      self.assertLess(abs(np.corrcoef(draws[1:], draws[:-1])[0, 1]), 0.1)
+
+  def testComposedMovesEqualOneAfterAnother(self):
+    """A crop, a mirror and a move are one warp, and the same as three."""
+    pictures = _pictures(30)
+    one = _run(lambda x: tf.identity(cifar10_augment.warp(
+        x, tf.linalg.matmul(cifar10_augment._mirror(30, 1.0),
+                            cifar10_augment._translation(30, 0)), [24, 24], False)), pictures)
+    self.assertAllEqual(one, pictures[:, 4:28, 4:28][:, :, ::-1])
+
+
+class ColourTest(tf.test.TestCase):
+
+  def testBrightness(self):
+    pictures = _pictures(MANY, 2).astype(np.float32)
+    added = _run(lambda x: cifar10_augment.brightness(x, 63.0), pictures) - pictures
+    self.assertAllClose(added, np.broadcast_to(added[:, :1, :1, :1], added.shape), atol=1e-3)
+    draws = added[:, 0, 0, 0]
+    self.assertAllInRange(draws, -63.001, 63.001)
+    self.assertGreater(np.ptp(draws), 124)
+    self.assertLess(abs(draws.mean()), 3)
+
+  def testBrightnessHasNoEffectBeforeStandardising(self):
+    pictures = _pictures(20)
+    with_it, without = (
+        _run(lambda x, a=augment: cifar10_augment.distort(x, cifar10_augment.parse(a)), pictures)
+        for augment in ('brightness:63', 'none'))
+    self.assertAllClose(with_it, without, atol=1e-4)
+
+  def testContrast(self):
+    pictures = _pictures(MANY, 4).astype(np.float32)
+    means = pictures.mean(axis=(1, 2), keepdims=True)
+    stretched = _run(lambda x: cifar10_augment.contrast(x, 0.2, 1.8), pictures)
+    factor = (np.sum((stretched - means) * (pictures - means), axis=(1, 2, 3))
+              / np.sum((pictures - means) ** 2, axis=(1, 2, 3)))
+    self.assertAllClose(stretched, (pictures - means) * factor[:, None, None, None] + means,
+                        atol=1e-2)
+    self.assertAllInRange(factor, 0.1999, 1.8001)
+    self.assertGreater(np.ptp(factor), 1.58)
+    self.assertNear(factor.mean(), 1.0, 0.04)
+
+  def testSaturation(self):
+    pictures = _pictures(5).astype(np.float32)
+    grey = pictures @ np.array([0.299, 0.587, 0.114])
+    self.assertAllClose(_run(lambda x: cifar10_augment.saturation(x, 0.0, 0.0), pictures),
+                        np.repeat(grey[..., None], 3, axis=3), atol=1e-2)
+    doubled = _run(lambda x: cifar10_augment.saturation(x, 2.0, 2.0), pictures)
+    self.assertAllClose(doubled, 2 * pictures - grey[..., None], atol=1e-2)
+
+  def testHueTurnsAboutTheGreys(self):
+    pictures = _pictures(8).astype(np.float32)
+    turned = _run(lambda x: cifar10_augment.hue(x, 40.0), pictures)
+    angles = []
+    for before, after in zip(pictures, turned, strict=True):
+      def error(degrees, before=before, after=after):
+        axis = np.ones(3) / math.sqrt(3)
+        turn = Rotation.from_rotvec(math.radians(degrees) * axis).as_matrix()
+        return np.abs(before @ turn.T - after).max()
+      angles.append(min(np.arange(-40, 40, 0.05), key=error))
+      self.assertLess(error(angles[-1]), 0.2)
+    self.assertGreater(np.ptp(angles), 10)
+    greys = np.repeat(pictures[..., :1], 3, axis=3)
+    self.assertAllClose(_run(lambda x: cifar10_augment.hue(x, 40.0), greys), greys, atol=1e-2)
+
+  def testNoise(self):
+    pictures = _pictures(50).astype(np.float32)
+    added = _run(lambda x: cifar10_augment.noise(x, 8.0), pictures) - pictures
+    self.assertNear(added.std(), 8.0, 0.1)
+    self.assertNear(added.mean(), 0.0, 0.1)
+    self.assertLess(abs(np.corrcoef(added[0].ravel(), added[1].ravel())[0, 1]), 0.1)
+
+  def testCutout(self):
+    pictures = _pictures(200)
+    covered = _run(lambda x: cifar10_augment.cutout(x, 8.0), pictures)
+    places = set()
+    for before, after in zip(pictures, covered, strict=True):
+      changed = np.any(before != after, axis=2)
+      rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+      self.assertLessEqual(max(np.ptp(rows), np.ptp(columns)), 7)
+      patch = after[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+      mean = np.round(before.mean(axis=(0, 1)))
+      self.assertAllClose(patch, np.broadcast_to(mean, patch.shape), atol=1)
+      self.assertAllEqual(before[~changed], after[~changed])
+      places.add((rows[0], columns[0]))
+    self.assertGreater(len(places), 100)
+
+
+class EachTest(tf.test.TestCase):
+
+  FUNCTIONS = {
+      'translate': (cifar10_augment.translate, [2], [0]),
+      'rotate': (cifar10_augment.rotate, [15.0], [0.0]),
+      'scale': (cifar10_augment.scale, [1.3], [1.0]),
+      'flip_left_right': (cifar10_augment.flip_left_right, [0.5], [0.0]),
+      'flip_up_down': (cifar10_augment.flip_up_down, [0.5], [0.0]),
+      'brightness': (cifar10_augment.brightness, [63.0], [0.0]),
+      'contrast': (cifar10_augment.contrast, [0.2, 1.8], [1.0, 1.0]),
+      'saturation': (cifar10_augment.saturation, [0.2, 1.8], [1.0, 1.0]),
+      'hue': (cifar10_augment.hue, [30.0], [0.0]),
+      'noise': (cifar10_augment.noise, [9.0], [0.0]),
+      'cutout': (cifar10_augment.cutout, [9.0], [0.0]),
+  }
+
+  def testDtypeShapeIdentityAndOwnDraws(self):
+    same = np.broadcast_to(_pictures(1), [16, 32, 32, 3])
+    for name, (function, strength, zero) in self.FUNCTIONS.items():
+      with self.subTest(name):
+        for dtype in np.uint8, np.float32:
+          pictures = same.astype(dtype)
+          after = _run(lambda x, f=function, s=strength: f(x, *s), pictures)
+          self.assertEqual((after.dtype, after.shape), (pictures.dtype, pictures.shape))
+          self.assertGreater(len({picture.tobytes() for picture in after}), 1)
+          unchanged = _run(lambda x, f=function, z=zero: f(x, *z), pictures)
+          self.assertAllClose(unchanged, pictures, atol=1e-3 if dtype == np.float32 else 0)
+
+  def testDrawsFollowTheSeed(self):
+    augment = cifar10_augment.parse(','.join(cifar10_augment.KINDS))
+    runs = [_run(lambda x: cifar10_augment.distort(x, augment), _pictures(4), seed=seed)
+            for seed in (1, 1, 2)]
+    self.assertAllEqual(runs[0], runs[1])
+    self.assertNotAllClose(runs[0], runs[2])
+
+
+class DistortTest(tf.test.TestCase):
+
+  def testTutorialsPipeline(self):
+    """Every picture is a window, maybe mirrored, of which some contrast explains the rest."""
+    pictures = _pictures(6)
+    distorted = _run(cifar10_augment.distort, pictures)
+    self.assertEqual(distorted.dtype, np.float32)
+    mirrored = []
+    for before, after in zip(pictures.astype(np.float64), distorted, strict=True):
+      def error(place, before=before, after=after):
+        y, x, step = place
+        window = before[y:y + 24, x:x + 24][:, ::step]
+        means = window.mean(axis=(0, 1))
+        # After standardising: (x - mean of channel) * a + (mean of channel - mean) * b, a / b in
+        # 0.2..1.8.
+        basis = np.stack([(window - means).ravel(),
+                          np.broadcast_to(means - means.mean(), window.shape).ravel()], axis=1)
+        fit, *_ = np.linalg.lstsq(basis, after.ravel(), rcond=None)
+        return np.abs(basis @ fit - after.ravel()).max(), fit[0] / fit[1]
+      places = [(y, x, step) for y in range(9) for x in range(9) for step in (1, -1)]
+      best = min(places, key=lambda place: error(place)[0])
+      self.assertLess(error(best)[0], 1e-3)
+      self.assertBetween(error(best)[1], 0.19, 1.81)
+      mirrored.append(best[2])
+      self.assertNear(after.mean(), 0, 1e-4)
+      self.assertNear(after.std(), 1, 1e-3)
+    self.assertLen(set(mirrored), 2)
+
+  def testNoneIsTheCentre(self):
+    pictures = _pictures(5)
+    centre = pictures[:, 4:28, 4:28].astype(np.float64)
+    expected = ((centre - centre.mean(axis=(1, 2, 3), keepdims=True))
+                / centre.std(axis=(1, 2, 3), keepdims=True))
+    for function in (cifar10_augment.evaluate,
+                     lambda x: cifar10_augment.distort(x, cifar10_augment.parse('none'))):
+      self.assertAllClose(_run(function, pictures), expected, atol=1e-4)
+
+  def testPictureOfOneColourBecomesZeros(self):
+    pictures = np.full([2, 32, 32, 3], 77, np.uint8)
+    self.assertAllEqual(_run(cifar10_augment.evaluate, pictures), np.zeros([2, 24, 24, 3]))
+
+  def testEveryListGivesStandardisedPictures(self):
+    pictures = np.round(_smooth_pictures(8)).astype(np.uint8)
+    for text in list(cifar10_augment.KINDS) + [','.join(cifar10_augment.KINDS), 'crop,flip,colour']:
+      after = _run(lambda x, t=text: cifar10_augment.distort(x, cifar10_augment.parse(t)), pictures)
+      self.assertEqual(after.shape, (8, 24, 24, 3))
+      self.assertAllClose(after.mean(axis=(1, 2, 3)), np.zeros(8), atol=1e-3)
+      self.assertAllClose(after.std(axis=(1, 2, 3)), np.ones(8), atol=1e-2)
+
+
+class ParseTest(tf.test.TestCase):
+
+  def testList(self):
+    self.assertEqual(cifar10_augment.parse('crop, flip,colour,rotate:20'), (
+        ('crop', (4,)), ('flip', (0.5,)), ('brightness', (63,)), ('contrast', (0.2, 1.8)),
+        ('rotate', (20.0,))))
+    self.assertEqual(cifar10_augment.parse('contrast:0.6-1.4'), (('contrast', (0.6, 1.4)),))
+    self.assertEqual(cifar10_augment.parse('none'), ())
+    self.assertEqual(cifar10_augment.TUTORIAL, cifar10_augment.parse('crop,flip,colour'))
+
+  def testErrors(self):
+    for text, message in (
+        ('crop,twirl', "unknown distortion 'twirl'; known are colour, crop, translate, rotate"),
+        ('crop,crop', 'crop is there twice'),
+        ('colour,contrast', 'contrast is there twice'),
+        ('rotate:much', "'much' is no strength of rotate; its default is rotate:15 .degrees"),
+        ('contrast:1', "'1' is no strength of contrast; its default is contrast:0.2-1.8"),
+        ('contrast:1.8-0.2', 'no strength of contrast'),
+        ('translate:1.5', 'no strength of translate'),
+        ('scale:0.5', 'no strength of scale'),
+        ('flip:2', 'no strength of flip'),
+        ('', None)):
+      if message:
+        with self.assertRaisesRegex(Failure, message):
+          cifar10_augment.parse(text)
+      else:
+        self.assertEqual(cifar10_augment.parse(text), ())
+
+
+if __name__ == '__main__':
+  tf.test.main()
