@@ -1,7 +1,7 @@
 """The distortions that make a model generalise, each a pure function on a batch of pictures.
 
-A picture of a cat that is moved, mirrored or lit otherwise is still a cat. A network that meets each
-picture anew in every epoch learns what the pictures have in common, not the pictures themselves.
+A picture of a cat that is moved, mirrored or lit otherwise is still a cat. A network that meets
+each picture anew in every epoch learns what the pictures have in common, not the pictures.
 
 Every function draws for each picture of a batch on its own, where `tf.image.random_*` draws once
 for all of it; given the graph's seed (`tf.set_random_seed`), draws repeat. A strength of zero (a
@@ -338,8 +338,8 @@ def centre(images, size=IMAGE_SIZE):
   return images[:, top:top + size, left:left + size]
 
 
-def distort(images, augment=TUTORIAL, size=IMAGE_SIZE):
-  """Distorts pictures for training.
+def distort_levels(images, augment, size=IMAGE_SIZE):
+  """Distorts pictures and leaves them in grey levels, as `distort` does before it standardises.
 
   Args:
     images: uint8 [B, H, W, 3].
@@ -348,7 +348,7 @@ def distort(images, augment=TUTORIAL, size=IMAGE_SIZE):
     size: height and width of the result, pixels.
 
   Returns:
-    float32 [B, size, size, 3], each picture with mean 0 and variance 1.
+    float32 [B, size, size, 3].
   """
   geometric = [(KINDS[name], strength) for name, strength in augment if KINDS[name].matrices]
   if geometric:
@@ -363,7 +363,16 @@ def distort(images, augment=TUTORIAL, size=IMAGE_SIZE):
   for name, strength in augment:
     if KINDS[name].colour:
       images = KINDS[name].colour(images, *strength)
-  return standardise(images)
+  return images
+
+
+def distort(images, augment=TUTORIAL, size=IMAGE_SIZE):
+  """Distorts pictures for training; arguments as for `distort_levels`.
+
+  Returns:
+    float32 [B, size, size, 3], each picture with mean 0 and variance 1.
+  """
+  return standardise(distort_levels(images, augment, size))
 
 
 def evaluate(images, size=IMAGE_SIZE):

@@ -18,7 +18,7 @@ python=$venv/bin/python
 # The stamp holds what was installed, so that a second start need not ask the package index.
 stamp=$venv/installed-$requirements
 if ! cat requirements.txt "$requirements" | cmp -s - "$stamp"; then
-  echo "Installing $requirements into $venv (once; TensorFlow is about 600 MB) ..."
+  echo "Installing $requirements into $venv (once; TensorFlow is large) ..."
   "$python" -m pip install --quiet --disable-pip-version-check -r "$requirements" || exit 1
   cat requirements.txt "$requirements" > "$stamp"
 fi

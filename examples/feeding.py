@@ -101,7 +101,10 @@ def _in_turn(paths, batch_size, storage):
 def _through_queue(queue, capacity, records):
   """Starts the threads, and returns an iterator of what the queue gives and how full it was."""
   fullness = tf.cast(queue.size(), tf.float32) / capacity
-  session = tf.train.MonitoredTrainingSession()  # starts the queue runners; they read from now on
+  # Threads of its own, for one that sleeps in a read must not keep an op of training waiting.
+  config = tf.ConfigProto(use_per_session_threads=True, inter_op_parallelism_threads=READERS + 1)
+  # This starts the queue runners; they read from now on.
+  session = tf.train.MonitoredTrainingSession(config=config)
   def batches():
     with session:  # and stops them
       while True:

@@ -19,13 +19,6 @@ from cifar10_tf import reason, tf  # noqa: E402
 from examples import feeding  # noqa: E402
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('img_dir', os.path.join(os.path.dirname(os.path.abspath(__file__)), 'img'),
-                    'Directory of the pictures 1.jpg, 2.jpg and 3.jpg.')
-flags.DEFINE_string('out_dir', 'read', 'Directory to write test_1.jpg and so on to.')
-flags.DEFINE_integer('num_epochs', 5, 'How often each picture is read.', lower_bound=1)
-flags.DEFINE_boolean('shuffle', False, 'Mix the pictures, anew in each epoch.')
-flags.DEFINE_boolean('exercise_only', False, 'Leave out the three ways to feed a trainer.')
-flags.adopt_module_key_flags(feeding)
 
 NAMES = ['1.jpg', '2.jpg', '3.jpg']
 
@@ -87,6 +80,18 @@ def read_pictures(paths, out_dir, num_epochs=5, shuffle=False):
   return count
 
 
+def _define_flags():
+  """Defines the flags; not on import, for --num_epochs is the trainer's too."""
+  flags.DEFINE_string('img_dir', os.path.join(os.path.dirname(os.path.abspath(__file__)), 'img'),
+                      'Directory of the pictures 1.jpg, 2.jpg and 3.jpg.')
+  flags.DEFINE_string('out_dir', 'read', 'Directory to write test_1.jpg and so on to; those of '
+                      'an earlier run are written over.')
+  flags.DEFINE_integer('num_epochs', 5, 'How often each picture is read.', lower_bound=1)
+  flags.DEFINE_boolean('shuffle', False, 'Mix the pictures, anew in each epoch.')
+  flags.DEFINE_boolean('exercise_only', False, 'Leave out the three ways to feed a trainer.')
+  flags.adopt_module_key_flags(feeding)
+
+
 def main(argv):
   del argv
   paths = [os.path.join(FLAGS.img_dir, name) for name in NAMES]
@@ -99,4 +104,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
+  _define_flags()
   cifar10_app.run(main)

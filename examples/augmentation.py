@@ -1,0 +1,144 @@
+"""The lesson on augmentation: what each distortion does to the same pictures, in one picture.
+
+  python examples/augmentation.py --data_dir cifar10_data/
+
+Each row is a distortion, each block of columns a picture: first as it is, then under four draws.
+With --logdir the same pictures appear in TensorBoard's Images tab.
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
+
+import numpy as np  # noqa: E402
+from absl import flags  # noqa: E402
+
+import cifar10  # noqa: E402
+import cifar10_app  # noqa: E402
+import cifar10_augment  # noqa: E402
+import cifar10_download  # noqa: E402
+import cifar10_input  # noqa: E402
+from cifar10_tf import tf  # noqa: E402
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string('gallery', 'augmentation.png', 'Picture to write.')
+flags.DEFINE_string('logdir', None, 'Directory of events for TensorBoard, if wanted.')
+flags.DEFINE_integer('gallery_seed', 1, 'Of the draws.')
+flags.adopt_module_key_flags(cifar10)
+
+DRAWS = 4  # of each picture, in each row
+CLASSES = (1, 7)  # one picture each: automobile, horse
+
+# Rows: heading, distortions. Strengths are larger than the defaults where those hardly show.
+ROWS = (
+    ('translate\nup to 6 pixels', 'translate:6'),
+    ('rotate\nup to 25 degrees', 'rotate:25'),
+    ('flip\nleft-right', 'flip'),
+    ('flip up-down\n(off by default)', 'flip_up_down'),
+    ('crop\n24 of 32 pixels', 'crop'),
+    ('scale\nfactor 0.7 to 1.4', 'scale:1.4'),
+    ('brightness\nup to 63 levels', 'brightness:63'),
+    ('contrast\nfactor 0.2 to 1.8', 'contrast:0.2-1.8'),
+    ('saturation, hue', 'saturation:0.2-1.8,hue:40'),
+    ('noise\n20 grey levels', 'noise:20'),
+    ('cutout\n10 pixels', 'cutout:10'),
+    ("the tutorial's three:\ncrop, flip, colour", 'crop,flip,colour'),
+    ('all together', 'translate:3,rotate:15,scale:1.2,flip,crop,colour,saturation:0.5-1.5,hue:18,'
+                     'noise:8,cutout:8'),
+)
+
+
+def examples(data_dir):
+  """Returns uint8 [len(CLASSES), 32, 32, 3]: the first test picture of each class in CLASSES."""
+  path, = cifar10_input.data_files(data_dir, eval_data=True)
+  cifar10_input.count_records([path])
+  records = np.fromfile(path, np.uint8).reshape(-1, cifar10_download.RECORD_BYTES)
+  first = [np.flatnonzero(records[:, 0] == label)[0] for label in CLASSES]
+  planes = records[first, cifar10_download.LABEL_BYTES:].reshape(-1, 3, 32, 32)
+  return planes.transpose(0, 2, 3, 1)
+
+
+def distorted(pictures, seed):
+  """Distorts pictures by each row of ROWS, in grey levels, DRAWS times each.
+
+  Args:
+    pictures: uint8 [N, 32, 32, 3].
+    seed: of the draws.
+
+  Returns:
+    A list with one uint8 [N, DRAWS, H, W, 3] for each row; H is 24 where there is a crop, else 32.
+  """
+  rows = []
+  for _, text in ROWS:
+    augment = cifar10_augment.parse(text)
+    size = 24 if 'crop' in dict(augment) else 32
+    with tf.Graph().as_default(), tf.Session() as session:
+      tf.set_random_seed(seed)
+      batch = tf.constant(np.repeat(pictures, DRAWS, axis=0))  # [N * DRAWS, 32, 32, 3]
+      levels = cifar10_augment.distort_levels(batch, augment, size)
+      levels = session.run(tf.saturate_cast(tf.round(levels), tf.uint8))
+    rows.append(levels.reshape(-1, DRAWS, size, size, 3))
+  return rows
+
+
+def draw(pictures, rows, names, path):
+  """Draws the gallery into a PNG file.
+
+  Args:
+    pictures: uint8 [N, 32, 32, 3], as they are.
+    rows: as `distorted` returns it.
+    names: of the N pictures.
+    path: of the file.
+  """
+  import matplotlib
+  matplotlib.use('Agg')
+  from matplotlib import pyplot
+  columns = len(pictures) * (DRAWS + 1)
+  widths = ([1] * (DRAWS + 1) + [0.35]) * len(pictures)  # a gap after each block
+  figure, axes = pyplot.subplots(
+      len(ROWS), len(widths), figsize=(0.62 * columns + 3.0, 0.66 * len(ROWS) + 0.7),
+      gridspec_kw=dict(width_ratios=widths, wspace=0.06, hspace=0.08, left=0.21, right=0.995,
+                       top=0.94, bottom=0.01))
+  for axis in axes.flat:
+    axis.axis('off')
+  for i, ((heading, _), row) in enumerate(zip(ROWS, rows, strict=True)):
+    axes[i, 0].text(-0.25, 0.5, heading, transform=axes[i, 0].transAxes, ha='right', va='center',
+                    fontsize=10)
+    for j, (picture, draws) in enumerate(zip(pictures, row, strict=True)):
+      begin = j * (DRAWS + 2)
+      for k, shown in enumerate([picture, *draws]):
+        axes[i, begin + k].imshow(shown, interpolation='nearest')
+      if i == 0:
+        axes[0, begin].set_title(names[j], fontsize=9, fontweight='bold')
+        axes[0, begin + 2].set_title('under %d draws' % DRAWS, fontsize=9, loc='left')
+  figure.savefig(path, dpi=72, pil_kwargs={'optimize': True})
+  pyplot.close(figure)
+
+
+def write_events(pictures, rows, logdir):
+  """Writes the gallery's pictures for TensorBoard: one tag a row, the original first."""
+  with tf.Graph().as_default(), tf.Session() as session, tf.summary.FileWriter(logdir) as writer:
+    for (_, text), row in zip(ROWS, rows, strict=True):
+      size = row.shape[2]
+      originals = pictures if size == 32 else pictures[:, 4:28, 4:28]
+      strips = np.concatenate([originals[:, None], row], axis=1)  # [N, 1 + DRAWS, H, W, 3]
+      strips = strips.transpose(0, 2, 1, 3, 4).reshape(len(pictures), size, -1, 3)
+      summary = tf.summary.image(text.replace(':', '_').replace(',', '-'), strips, len(pictures))
+      writer.add_summary(session.run(summary), 0)
+
+
+def main(argv):
+  del argv
+  directory = cifar10.maybe_download_and_extract()
+  pictures = examples(FLAGS.data_dir)
+  rows = distorted(pictures, FLAGS.gallery_seed)
+  names = cifar10_download.class_names(directory)
+  draw(pictures, rows, [names[label] for label in CLASSES], FLAGS.gallery)
+  print('What the distortions do: %s' % FLAGS.gallery)
+  if FLAGS.logdir:
+    write_events(pictures, rows, FLAGS.logdir)
+    print('The same in TensorBoard: tensorboard --logdir %s' % FLAGS.logdir)
+
+
+if __name__ == '__main__':
+  cifar10_app.run(main)

@@ -1,0 +1,67 @@
+"""Tests of the lesson on augmentation."""
+import contextlib
+import glob
+import io
+import os
+import tempfile
+
+import numpy as np
+
+import cifar10_augment
+import cifar10_sample
+from cifar10_tf import tf
+from examples import augmentation
+
+
+class AugmentationTest(tf.test.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.directory = tempfile.mkdtemp()
+    path = os.path.join(cifar10_sample.make_sample(cls.directory, 50, 40), 'test_batch.bin')
+    records = np.fromfile(path, np.uint8).reshape(-1, 3073)
+    cls.expected = np.stack([records[records[:, 0] == label][0, 1:].reshape(3, 32, 32)
+                             for label in augmentation.CLASSES]).transpose(0, 2, 3, 1)
+    cls.pictures = augmentation.examples(cls.directory)
+    cls.rows = augmentation.distorted(cls.pictures, seed=3)
+
+  def testFirstPictureOfEachClass(self):
+    self.assertAllEqual(self.pictures, self.expected)
+
+  def testEveryDistortionHasARow(self):
+    shown = {name for _, text in augmentation.ROWS for name, _ in cifar10_augment.parse(text)}
+    self.assertEqual(shown, set(cifar10_augment.KINDS))
+
+  def testDrawsDiffer(self):
+    self.assertLen(self.rows, len(augmentation.ROWS))
+    for (heading, text), row in zip(augmentation.ROWS, self.rows, strict=True):
+      size = 24 if 'crop' in text else 32
+      self.assertEqual(row.shape, (len(self.pictures), augmentation.DRAWS, size, size, 3))
+      self.assertGreater(len({draw.tobytes() for draws in row for draw in draws}),
+                         len(self.pictures), heading)
+
+  def testPicture(self):
+    path = os.path.join(self.directory, 'gallery.png')
+    augmentation.draw(self.pictures, self.rows, ['a', 'b'], path)
+    with open(path, 'rb') as file:
+      self.assertEqual(file.read(8), b'\x89PNG\r\n\x1a\n')
+    self.assertBetween(os.path.getsize(path), 20000, 500000)
+
+  def testTensorBoardGetsThePictures(self):
+    logdir = os.path.join(self.directory, 'events')
+    with contextlib.redirect_stdout(io.StringIO()):
+      augmentation.write_events(self.pictures, self.rows, logdir)
+    path, = glob.glob(os.path.join(logdir, 'events.*'))
+    images = {}
+    for event in tf.train.summary_iterator(path):
+      for value in event.summary.value:
+        images[value.tag] = value.image
+    self.assertLen(images, len(augmentation.ROWS) * len(self.pictures))
+    with self.session(tf.Graph()) as session:
+      strip = session.run(tf.image.decode_png(images['translate_6/image/1'].encoded_image_string))
+    self.assertAllEqual(strip[:, :32], self.pictures[1])
+
+
+if __name__ == '__main__':
+  tf.test.main()
