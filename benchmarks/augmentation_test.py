@@ -1,0 +1,71 @@
+"""Tests of the benchmark of augmentation: tiny runs."""
+import contextlib
+import io
+import os
+import tempfile
+import types
+from unittest import mock
+
+import numpy as np
+
+import cifar10_input
+import cifar10_sample
+from benchmarks import augmentation
+from cifar10_tf import tf
+
+
+class AugmentationBenchmarkTest(tf.test.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.directory = tempfile.mkdtemp(dir=self.get_temp_dir())
+    cifar10_sample.make_sample(os.path.join(self.directory, 'data'), 100, 30)
+    self.data_dir = os.path.join(self.directory, 'data')
+    self.out = os.path.join(self.directory, 'out')
+
+  def testSplitHoldsOut(self):
+    training, validation = augmentation.split(self.data_dir, self.out, 40, 25)
+    def read(paths):
+      return [np.fromfile(path, np.uint8).reshape(-1, 3073) for path in paths]
+    whole = read(cifar10_input.data_files(self.data_dir))
+    for part, file in zip(whole, read(cifar10_input.data_files(training)), strict=True):
+      self.assertAllEqual(file, part[:8])
+    self.assertAllEqual(read(cifar10_input.data_files(validation, True))[0],
+                        np.concatenate([part[15:] for part in whole]))
+    self.assertAllEqual(read(cifar10_input.data_files(training, True))[0],
+                        read(cifar10_input.data_files(self.data_dir, True))[0])
+
+  def testRunsOnceAndGoesOn(self):
+    options = types.SimpleNamespace(
+        data_dir=self.data_dir, out=self.out, train_examples=40, validation_examples=25, steps=4,
+        batch_size=8, seeds=2)
+    augmentation.FLAGS.mark_as_parsed()
+    sets = {'none': 'none', 'noise': 'noise'}
+    with mock.patch.object(augmentation, 'SETS', sets), \
+         contextlib.redirect_stdout(io.StringIO()):
+      results = augmentation.run_all(options)
+      with mock.patch.object(augmentation, 'run', side_effect=AssertionError('ran again')):
+        self.assertEqual(augmentation.run_all(options), results)
+    self.assertEqual(set(results), set(sets))
+    for runs in results.values():
+      self.assertLen(runs, 2)
+      for each in runs:
+        self.assertEqual(each['step'], [1, 2, 3, 4])
+        self.assertLen(each['training'] + each['validation'] + each['test'], 9)
+
+  def testTableAndPicture(self):
+    def runs(*finals):
+      return [{'step': [1, 2], 'training': [0.5, 0.9], 'validation': [0.3, v], 'test': [v - 0.1]}
+              for v in finals]
+    results = {'none': runs(0.5, 0.6), "the tutorial's": runs(0.6, 0.8)}
+    self.assertEqual(augmentation.best(results), "the tutorial's")
+    self.assertEqual(augmentation.table(results).splitlines()[2:], [
+        "| the tutorial's | 0.900 ± 0.000 | 0.700 ± 0.141 | 0.600 ± 0.141 | 0.300 |",
+        '| none | 0.900 ± 0.000 | 0.550 ± 0.071 | 0.450 ± 0.071 | 0.450 |'])
+    path = os.path.join(self.directory, 'bars.png')
+    augmentation.draw(results, path)
+    self.assertBetween(os.path.getsize(path), 5000, 300000)
+
+
+if __name__ == '__main__':
+  tf.test.main()
