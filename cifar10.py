@@ -123,9 +123,17 @@ def inputs(eval_data, **options):
 # The network.
 
 
+def _histogram(name, values):
+  """Shows in TensorBoard how values are spread; NaN and infinity as 0.
+
+  A histogram of NaN is an error, which would come before the one that names the step of it.
+  """
+  tf.summary.histogram(name, tf.where(tf.is_finite(values), values, tf.zeros_like(values)))
+
+
 def _summarise(x):
   """Shows in TensorBoard how a layer's values are spread, and what share of them is zero."""
-  tf.summary.histogram('activations', x)
+  _histogram('activations', x)
   tf.summary.scalar('sparsity', tf.nn.zero_fraction(x))
   return x
 
@@ -298,8 +306,8 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
       averages = tf.train.ExponentialMovingAverage(recipe.moving_average_decay, global_step)
       train_op = averages.apply(tf.trainable_variables())
   for gradient, variable in gradients:
-    tf.summary.histogram(variable.op.name, variable)
-    tf.summary.histogram(variable.op.name + '/gradients', gradient)
+    _histogram(variable.op.name, variable)
+    _histogram(variable.op.name + '/gradients', gradient)
   return train_op
 
 

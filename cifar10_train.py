@@ -32,8 +32,8 @@ flags.DEFINE_string('augment', 'crop,flip,colour',
                     'and contrast), %s; or none. A strength may follow a colon, as in rotate:15 or '
                     'contrast:0.2-1.8.' % ', '.join(cifar10_augment.KINDS))
 flags.DEFINE_integer('num_epochs', None,
-                     'End after this many passes over the training files, if that comes before '
-                     '--max_steps.', lower_bound=1)
+                     'End after this many passes over the training files, counted from this start, '
+                     'if that comes before --max_steps.', lower_bound=1)
 flags.DEFINE_integer('save_checkpoint_secs', 600, 'Seconds from one checkpoint to the next.',
                      lower_bound=1)
 flags.DEFINE_integer('save_checkpoint_steps', None,

@@ -227,6 +227,13 @@ class TrainTest(tf.test.TestCase):
       self.assertTrue(np.isfinite(value).all(), name)
     self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'failed')
 
+  def testLossThatIsNoNumberIsNamedWithItsStep(self):
+    recipe = cifar10.TUTORIAL._replace(learning_rate=1e30)
+    with mock.patch.dict(cifar10.RECIPES, tutorial=recipe):
+      with self.assertRaisesRegex(Failure, 'The loss became (nan|inf) at step 2;'):
+        self._train(max_steps=50, summary_steps=1)
+    self.assertEqual(self._steps(), [0])
+
   def testFailureIsExitCode1(self):
     def fail(argv):
       del argv
