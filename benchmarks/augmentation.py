@@ -117,7 +117,9 @@ def run(augment, seed, steps, batch_size, data_dir, train_dir, scorers):
       max_steps=steps, batch_size=batch_size, save_checkpoint_steps=steps // CHECKPOINTS,
       summary_steps=steps, keep_checkpoints=CHECKPOINTS + 1)
   with contextlib.redirect_stdout(io.StringIO()):
-    cifar10_train.train(options)
+    code = cifar10_train.train(options)
+  if code:  # a signal; the next start goes on with this run
+    sys.exit(code)
   paths = [path for path in cifar10_checkpoint.find_all(train_dir)
            if cifar10_checkpoint.step_of(path)]
   result = {name: [scorers[name].accuracy(path) for path in paths]
