@@ -28,6 +28,7 @@ from cifar10_app import Failure
 from cifar10_tf import tf
 
 IMAGE_SIZE = 24  # pixels; height and width of what the network sees, cut from 32 as cuda-convnet's
+BORDERS = ('REFLECT', 'NEAREST', 'WRAP', 'CONSTANT')
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # red, green, blue in grey: ITU-R BT.601
 
 
@@ -94,6 +95,36 @@ def _centred(size):
   return np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]], np.float32)
 
 
+def _within(places, length, border):
+  """Leads places beyond 0..length - 1, int32, back into the picture, as `border` says."""
+  if border == 'REFLECT':
+    places = tf.math.floormod(places, 2 * length)
+    return tf.minimum(places, 2 * length - 1 - places)
+  if border == 'WRAP':
+    return tf.math.floormod(places, length)
+  return tf.clip_by_value(places, 0, length - 1)
+
+
+def _copy(images, matrices, size, border):
+  """Does what `warp` does for moves by whole pixels: rows stay rows, and columns columns.
+
+  ImageProjectiveTransformV3 copies the same pixels, channel by channel, in 2.9 times the time.
+  """
+  if border == 'CONSTANT':  # a black frame, the nearest to all that lies beyond it
+    images, border = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]]), 'NEAREST'
+  height, width, depth = images.shape[1:]
+
+  def places(axis, shown, length):
+    at = np.arange(shown, dtype=np.float32) - (shown - 1) / 2
+    found = matrices[:, axis, axis, tf.newaxis] * at + matrices[:, axis, 2:] + (length - 1) / 2
+    return _within(tf.cast(tf.floor(found + 0.5), tf.int32), length, border)  # [B, shown]
+
+  x, y = places(0, size[1], width), places(1, size[0], height)
+  first = tf.range(tf.shape(images)[0])[:, tf.newaxis, tf.newaxis] * (height * width)  # [B, 1, 1]
+  index = first + y[:, :, tf.newaxis] * width + x[:, tf.newaxis]  # [B, *size], into all pixels
+  return tf.gather(tf.reshape(images, [-1, depth]), index)
+
+
 def warp(images, matrices, size, smooth, border='REFLECT'):
   """Resamples each picture by its own matrix.
 
@@ -101,22 +132,27 @@ def warp(images, matrices, size, smooth, border='REFLECT'):
     images: uint8 or float32 [B, H, W, C].
     matrices: float32 [B, 3, 3], from coordinates in the result to those in the picture.
     size: (height, width) of the result, pixels.
-    smooth: whether to interpolate between pixels; else the nearest is copied, which is exact where
-      the matrices move by whole pixels.
+    smooth: whether to interpolate between pixels; else they are copied, and the matrices may only
+      move by whole pixels and mirror.
     border: what lies beyond the picture: 'REFLECT' (its mirror image), 'NEAREST' (its edge),
-      'WRAP' (its other side) or 'CONSTANT' (black).
+      'WRAP' (its other side; interpolation leaves a dark seam) or 'CONSTANT' (black).
 
   Returns:
     [B, height, width, C] of the dtype of `images`.
+
+  Raises:
+    ValueError: `border` is none of these.
   """
+  if border not in BORDERS:
+    raise ValueError('border is %r, but must be one of %s' % (border, ', '.join(BORDERS)))
+  if not smooth:
+    return _copy(images, matrices, size, border)
   inner = tf.linalg.matmul(_centred(images.shape[1:3]), matrices)
   rows = tf.reshape(tf.linalg.matmul(inner, np.linalg.inv(_centred(size))), [-1, 9])
-  resample = functools.partial(
-      tf.raw_ops.ImageProjectiveTransformV3, transforms=rows[:, :8], output_shape=size,
-      fill_value=0.0, interpolation='BILINEAR' if smooth else 'NEAREST', fill_mode=border)
-  if smooth:
-    return _cast(resample(images=tf.cast(images, tf.float32)), images.dtype)
-  return resample(images=images)
+  resampled = tf.raw_ops.ImageProjectiveTransformV3(
+      images=tf.cast(images, tf.float32), transforms=rows[:, :8], output_shape=size,
+      fill_value=0.0, interpolation='BILINEAR', fill_mode=border)
+  return _cast(resampled, images.dtype)
 
 
 def _cast(images, dtype):
@@ -124,12 +160,24 @@ def _cast(images, dtype):
   return tf.saturate_cast(tf.round(images), dtype) if dtype == tf.uint8 else images
 
 
+_GEOMETRIC_ARGS = """
+
+  Args:
+    images: uint8 or float32 [B, H, W, C].
+    strength: how far draws go, in the unit named above.
+    border: what lies beyond the picture, as for `warp`.
+
+  Returns:
+    [B, H, W, C] of the same dtype.
+  """
+
+
 def _geometric(matrices, smooth):
   """Makes a distortion of pictures out of a function that draws matrices."""
   def distortion(images, strength, border='REFLECT'):
     count = tf.shape(images)[0]
     return warp(images, matrices(count, strength), images.shape[1:3], smooth, border)
-  distortion.__doc__ = matrices.__doc__
+  distortion.__doc__ = matrices.__doc__ + _GEOMETRIC_ARGS
   return distortion
 
 
@@ -185,14 +233,21 @@ def brightness(images, levels):
 def contrast(images, low, high):
   """Stretches each channel about its mean, all of a picture by one factor from [low, high)."""
   means = tf.reduce_mean(images, [1, 2], keepdims=True)  # [B, 1, 1, C]
-  return (images - means) * _draw(images, low, high) + means
+  factor = _draw(images, low, high)
+  return images * factor + means * (1 - factor)
+
+
+def _recolour(images, matrices):
+  """Multiplies red, green and blue of each pixel by its picture's matrix, float32 [B, 3, 3]."""
+  pixels = tf.reshape(images, [-1, images.shape[1] * images.shape[2], 3])  # [B, H * W, 3]
+  return tf.reshape(tf.linalg.matmul(pixels, matrices, transpose_b=True), tf.shape(images))
 
 
 @_coloured
 def saturation(images, low, high):
   """Stretches the colours away from their grey by a factor drawn from [low, high); 0 is grey."""
-  grey = tf.reduce_sum(images * LUMA, axis=3, keepdims=True)  # [B, H, W, 1]
-  return (images - grey) * _draw(images, low, high) + grey
+  factor = _draw(images, low, high)[..., 0]  # [B, 1, 1]
+  return _recolour(images, factor * np.eye(3, dtype=np.float32) + (1 - factor) * LUMA)
 
 
 @_coloured
@@ -206,8 +261,7 @@ def hue(images, degrees):
   cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / math.sqrt(3)
   turn = (tf.cos(angle) * np.eye(3, dtype=np.float32) + tf.sin(angle) * cross
           + (1 - tf.cos(angle)) * np.full([3, 3], 1 / 3, np.float32))  # [B, 3, 3]
-  pixels = tf.reshape(images, [-1, images.shape[1] * images.shape[2], 3])  # [B, H * W, 3]
-  return tf.reshape(tf.linalg.matmul(pixels, turn, transpose_b=True), tf.shape(images))
+  return _recolour(images, turn)
 
 
 @_coloured
@@ -260,6 +314,7 @@ KINDS = {
     'noise': Kind((8,), 'grey levels', 'kept', colour=noise),
     'cutout': Kind((8,), 'pixels', 'kept, while most of it is seen', colour=cutout),
 }
+LARGEST = 1000  # of any unit; beyond it is a slip, or nothing that float32 can hold
 COLOUR = ('brightness', 'contrast')  # what 'colour' stands for: the tutorial's two
 
 
@@ -273,6 +328,7 @@ def _strength(name, text):
   except ValueError:
     strength = ()
   sound = len(strength) == len(default) and strength == tuple(sorted(strength))
+  sound = sound and all(0 <= number <= LARGEST for number in strength)  # neither nan nor inf
   if name in ('crop', 'translate', 'cutout'):
     sound = sound and strength[0] == int(strength[0])
   if name == 'scale':
@@ -300,10 +356,11 @@ def parse(text):
     Failure: a name is unknown or there twice, or a strength does not fit it.
   """
   found = {}
-  for item in text.split(',') if text not in ('', 'none') else []:
+  for item in text.split(',') if text.strip() not in ('', 'none') else []:
     name, _, strength = item.strip().partition(':')
-    names = COLOUR if name == 'colour' and not strength else (name,)
-    for each in names:
+    if name == 'colour' and strength:
+      raise Failure('colour takes no strength; give %s theirs.' % ' and '.join(COLOUR))
+    for each in COLOUR if name == 'colour' else (name,):
       if each not in KINDS:
         raise Failure('unknown distortion %r; known are colour, %s, or none alone.'
                       % (item.strip(), ', '.join(KINDS)))

@@ -26,6 +26,7 @@ import cifar10_checkpoint  # noqa: E402
 import cifar10_eval  # noqa: E402
 import cifar10_input  # noqa: E402
 import cifar10_train  # noqa: E402
+from cifar10_app import Failure  # noqa: E402
 from cifar10_download import RECORD_BYTES  # noqa: E402
 
 FLAGS = flags.FLAGS
@@ -64,7 +65,14 @@ def split(data_dir, out, train_examples, validation_examples):
   Returns:
     (training, validation): data directories. The first has the test file as it is, the second the
     held-out records in its place.
+
+  Raises:
+    Failure: a record would have to be in both.
   """
+  fewest = min(cifar10_input.count_records(cifar10_input.data_files(data_dir)))
+  if train_examples // 5 + validation_examples // 5 > fewest:
+    raise Failure('--train_examples=%d and --validation_examples=%d overlap: %s has %d pictures a '
+                  'file. Ask for fewer.' % (train_examples, validation_examples, data_dir, fewest))
   records = [np.fromfile(path, np.uint8).reshape(-1, RECORD_BYTES)
              for path in cifar10_input.data_files(data_dir)]
   test_file, = cifar10_input.data_files(data_dir, eval_data=True)
@@ -202,8 +210,9 @@ def draw(results, path):
   shown = dict.fromkeys(['none', "the tutorial's", best(results)])
   for name, colour in zip(shown, ('#b03535', '#3572b0', '#3a8f4a'), strict=False):
     for kind, style in ('training', '--'), ('validation', '-'):
-      mean = np.mean([each[kind] for each in results[name]], axis=0)
-      curves.plot(results[name][0]['step'], mean, style, color=colour, marker='o',
+      steps = results[name][0]['step']  # a run that was stopped once saved at others
+      mean = np.mean([np.interp(steps, each['step'], each[kind]) for each in results[name]], axis=0)
+      curves.plot(steps, mean, style, color=colour, marker='o',
                   label='%s, %s' % (name, kind))
   curves.set(xlabel='steps', ylabel='accuracy', ylim=(0, 1))
   curves.legend(fontsize=8)

@@ -2,7 +2,8 @@
 
   python examples/augmentation.py --data_dir cifar10_data/
 
-Each row is a distortion, each block of columns a picture: first as it is, then under four draws.
+Each row is a distortion, each block of columns a picture: the original, then the same under four
+draws.
 With --logdir the same pictures appear in TensorBoard's Images tab.
 """
 import os
@@ -27,7 +28,8 @@ flags.DEFINE_integer('gallery_seed', 1, 'Of the draws.')
 flags.adopt_module_key_flags(cifar10)
 
 DRAWS = 4  # of each picture, in each row
-CLASSES = (1, 7)  # one picture each: automobile, horse
+LEVELS = 31  # steps of each colour in the file: a third smaller than 255, and the eye misses none
+CLASSES = (9, 7)  # one picture each: truck, whose lettering shows what is mirrored, and horse
 
 # Rows: heading, distortions. Strengths are larger than the defaults where those hardly show.
 ROWS = (
@@ -39,7 +41,7 @@ ROWS = (
     ('scale\nfactor 0.7 to 1.4', 'scale:1.4'),
     ('brightness\nup to 63 levels', 'brightness:63'),
     ('contrast\nfactor 0.2 to 1.8', 'contrast:0.2-1.8'),
-    ('saturation, hue', 'saturation:0.2-1.8,hue:40'),
+    ('saturation 0.2 to 1.8,\nhue up to 40 degrees', 'saturation:0.2-1.8,hue:40'),
     ('noise\n20 grey levels', 'noise:20'),
     ('cutout\n10 pixels', 'cutout:10'),
     ("the tutorial's three:\ncrop, flip, colour", 'crop,flip,colour'),
@@ -93,25 +95,32 @@ def draw(pictures, rows, names, path):
   import matplotlib
   matplotlib.use('Agg')
   from matplotlib import pyplot
-  columns = len(pictures) * (DRAWS + 1)
-  widths = ([1] * (DRAWS + 1) + [0.35]) * len(pictures)  # a gap after each block
+  from PIL import Image  # comes with matplotlib
+  widths = ([1, 0.1] + [1] * DRAWS + [0.35]) * len(pictures)  # a gap after original and block
   figure, axes = pyplot.subplots(
-      len(ROWS), len(widths), figsize=(0.62 * columns + 3.0, 0.66 * len(ROWS) + 0.7),
+      len(ROWS), len(widths), figsize=(0.62 * sum(widths) + 2.2, 0.66 * len(ROWS) + 0.9),
       gridspec_kw=dict(width_ratios=widths, wspace=0.06, hspace=0.08, left=0.21, right=0.995,
-                       top=0.94, bottom=0.01))
+                       top=0.925, bottom=0.01))
   for axis in axes.flat:
     axis.axis('off')
-  for i, ((heading, _), row) in enumerate(zip(ROWS, rows, strict=True)):
-    axes[i, 0].text(-0.25, 0.5, heading, transform=axes[i, 0].transAxes, ha='right', va='center',
-                    fontsize=10)
-    for j, (picture, draws) in enumerate(zip(pictures, row, strict=True)):
-      begin = j * (DRAWS + 2)
-      for k, shown in enumerate([picture, *draws]):
-        axes[i, begin + k].imshow(shown, interpolation='nearest')
-      if i == 0:
-        axes[0, begin].set_title(names[j], fontsize=9, fontweight='bold')
-        axes[0, begin + 2].set_title('under %d draws' % DRAWS, fontsize=9, loc='left')
-  figure.savefig(path, dpi=72, pil_kwargs={'optimize': True})
+  for j, name in enumerate(names):
+    begin = j * (DRAWS + 3)
+    axes[0, begin].set_title('original', fontsize=9, fontweight='bold')
+    axes[0, begin + 2].set_title('the same %s, drawn %d times' % (name, DRAWS), fontsize=9,
+                                 loc='left')
+    for i, row in enumerate(rows):
+      axes[i, begin].imshow(pictures[j], interpolation='nearest')
+      for axis, shown in zip(axes[i, begin + 2:], row[j], strict=False):
+        axis.imshow(shown, interpolation='nearest')
+  for axis, (heading, _) in zip(axes[:, 0], ROWS, strict=True):
+    axis.text(-0.25, 0.5, heading, transform=axis.transAxes, ha='right', va='center', fontsize=10)
+  figure.suptitle('Augmentation: each row distorts the original in its own way, by chance',
+                  fontsize=11, fontweight='bold', y=0.99)
+  figure.set_dpi(100)
+  figure.canvas.draw()
+  drawn = np.asarray(figure.canvas.buffer_rgba())[:, :, :3]
+  steps = np.round(drawn / 255 * LEVELS) / LEVELS * 255
+  Image.fromarray(np.round(steps).astype(np.uint8)).save(path, 'PNG', optimize=True)
   pyplot.close(figure)
 
 

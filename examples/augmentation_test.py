@@ -45,8 +45,13 @@ class AugmentationTest(tf.test.TestCase):
     path = os.path.join(self.directory, 'gallery.png')
     augmentation.draw(self.pictures, self.rows, ['a', 'b'], path)
     with open(path, 'rb') as file:
-      self.assertEqual(file.read(8), b'\x89PNG\r\n\x1a\n')
-    self.assertBetween(os.path.getsize(path), 20000, 500000)
+      data = file.read()
+    self.assertEqual(data[:8], b'\x89PNG\r\n\x1a\n')
+    self.assertBetween(len(data), 20000, 400000)  # drawn shapes take more than CIFAR-10's photos
+    with self.session(tf.Graph()) as session:
+      height, width, _ = session.run(tf.image.decode_png(data)).shape
+    self.assertBetween(width, 600, 1200)  # readable on a screen, without scrolling sideways
+    self.assertBetween(height, 600, 1200)
 
   def testTensorBoardGetsThePictures(self):
     logdir = os.path.join(self.directory, 'events')
