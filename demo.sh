@@ -6,7 +6,8 @@ cd "$(dirname "$0")"
 source ./env.sh requirements.txt
 
 data=(--data_dir demo/data/ --data_url sample --batch_size 32)
-"$python" cifar10_train.py "${data[@]}" --train_dir demo/train/ --max_steps 1200 --log_frequency 100
+"$python" cifar10_train.py "${data[@]}" --train_dir demo/train/ --max_steps 1200 --log_frequency 100 \
+  --seed 1
 "$python" cifar10_eval.py "${data[@]}" --eval_dir demo/eval/ --checkpoint_dir demo/train/ --run_once
 
 echo

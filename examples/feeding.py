@@ -29,7 +29,7 @@ from cifar10_download import RECORD_BYTES  # noqa: E402
 from cifar10_tf import tf  # noqa: E402
 
 FLAGS = flags.FLAGS
-flags.DEFINE_float('read_ms', 100, 'Milliseconds that the storage takes to deliver a batch.',
+flags.DEFINE_float('read_ms', 250, 'Milliseconds that the storage takes to deliver a batch.',
                    lower_bound=0)
 flags.DEFINE_integer('feeding_steps', 40, 'Steps of training, each way.', lower_bound=2)
 flags.DEFINE_string('feeding_data', None, 'Data directory as --data_dir of the trainer; a sample '
@@ -136,10 +136,14 @@ def _two_queues(paths, batch_size, storage):
   return _through_queue(queue, capacity, queue.dequeue_many(batch_size))
 
 
+# Name, as the table has it; the picture says more.
+HEADINGS = ('1  Read a batch, then compute on it, in turn',
+            '2  One thread reads ahead into a queue in memory',
+            '3  A queue of file names lets %d threads read ahead' % READERS)
 WAYS = {
-    '1  read, then compute': _in_turn,
-    '2  queue in memory': _memory_queue,
-    '3  file names + memory': _two_queues,
+    '1  in turn, no queue': _in_turn,
+    '2  one thread, one queue': _memory_queue,
+    '3  queue of file names': _two_queues,
 }
 
 
@@ -214,6 +218,16 @@ def table(results):
   return '\n'.join(lines)
 
 
+def _lanes(spans):
+  """Returns for each (begin, end), by ascending begin, the first lane that is free then."""
+  free, lanes = [], []
+  for begin, end in spans:
+    lane = next((i for i, until in enumerate(free) if until <= begin), len(free))
+    free[lane:lane + 1] = [end]
+    lanes.append(lane)
+  return lanes
+
+
 def draw(results, path):
   """Draws reader and compute of each way as bars over one axis of time, into a PNG file."""
   import matplotlib
@@ -222,25 +236,28 @@ def draw(results, path):
   alone, ways = results[0], results[1:]
   until = 2 * SHOWN_STEPS * alone.steps[-1][1] / len(alone.steps)  # seconds
   figure, axes = pyplot.subplots(len(ways), sharex=True, figsize=(11, 6.4))
-  for axis, result in zip(axes, ways, strict=True):
+  for axis, result, heading in zip(axes, ways, HEADINGS, strict=True):
     done = sum(last <= until for _, last in result.steps)
-    for lane, spans, colour in ((1, result.reads, '#f2a03d'), (0, result.steps, '#3572b0')):
-      for number, (first, last) in enumerate(spans):
-        if last > 0 and first < until:
-          axis.barh(lane, last - first, left=first, height=0.72, color=colour, edgecolor='white',
-                    alpha=0.75 if lane else 1)
-          if not lane and last <= until:
-            axis.text((first + last) / 2, lane, number + 1, color='white', ha='center',
-                      va='center', fontsize=8)
+    reads = sorted(result.reads)
+    lanes = _lanes(reads)
+    height = 0.72 / (max(lanes) + 1)
+    for (first, last), lane in zip(reads, lanes, strict=True):
+      axis.barh(0.64 + height * (lane + 0.5), last - first, left=first, height=height,
+                color='#f2a03d', edgecolor='white')
+    for number, (first, last) in enumerate(result.steps):
+      axis.barh(0, last - first, left=first, height=0.72, color='#3572b0', edgecolor='white')
+      if last <= until:
+        axis.text((first + last) / 2, 0, number + 1, color='white', ha='center', va='center',
+                  fontsize=8)
     axis.set(yticks=[0, 1], yticklabels=['computing', 'reading'], ylim=(-0.5, 1.5),
              xlim=(0, until))
-    axis.set_title('%s:  %d batches done, processor idle %d%% of the time'
-                   % (result.name, done, round(100 * result.idle)), loc='left', fontsize=12)
+    axis.set_title('%s:  %d batches done, computing waits %d%% of the time'
+                   % (heading, done, round(100 * result.idle)), loc='left', fontsize=11)
     for side in 'top', 'right', 'left':
       axis.spines[side].set_visible(False)
     axis.tick_params(left=False)
   axes[-1].set_xlabel('seconds')
-  figure.suptitle('The same files, the same network: three ways to feed it', fontsize=14)
+  figure.suptitle('Three ways to feed the same network, measured: a bar is one batch', fontsize=14)
   figure.tight_layout()
   figure.savefig(path, dpi=80)
   pyplot.close(figure)
