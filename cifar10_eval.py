@@ -115,8 +115,10 @@ def score(evaluation, checkpoint, writer, note=''):
   """
   try:
     hits, step = evaluation.precision(checkpoint)
-  except tf.errors.OpError as error:
+  except (tf.errors.OpError, ValueError) as error:  # ValueError: gone when the saver looks for it
     if cifar10_checkpoint.exists(checkpoint):
+      if isinstance(error, ValueError):
+        raise
       raise Failure('%s cannot be scored: %s' % (checkpoint, reason(error))) from error
     print('%s: %s vanished while it was read; going on.' % (datetime.datetime.now(), checkpoint))
     return False

@@ -13,6 +13,7 @@ from unittest import mock
 
 import numpy as np
 from absl import flags
+from absl.testing import flagsaver
 
 import cifar10
 import cifar10_app
@@ -24,10 +25,11 @@ from cifar10_app import Failure
 from cifar10_tf import tf
 
 TEST_EXAMPLES = 60
+EMA = '/ExponentialMovingAverage'
 
 
-def _numpy_logits(images, tensors, suffix):
-  """The network by its formulas, in float64.
+def _numpy_features(images, tensors, suffix):
+  """What the last layer sees, float64 [N, 192]: the network by its formulas.
 
   Args:
     images: float [N, 24, 24, 3], standardised.
@@ -60,8 +62,15 @@ def _numpy_logits(images, tensors, suffix):
   for name in 'local3', 'local4':
     weights, biases = layer(name)
     x = np.maximum(x @ weights + biases, 0)
-  weights, biases = layer('softmax_linear')
-  return x @ weights + biases
+  return x
+
+
+def _numpy_logits(images, tensors, suffix):
+  """The network's logits, float64 [N, 10]; arguments as `_numpy_features`."""
+  features = _numpy_features(images, tensors, suffix)
+  weights, biases = (tensors['softmax_linear/' + kind + suffix].astype(np.float64)
+                     for kind in ('weights', 'biases'))
+  return features @ weights + biases
 
 
 def _numpy_examples(path):
@@ -70,6 +79,23 @@ def _numpy_examples(path):
   images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)[:, 4:28, 4:28] / 1.0
   mean, stddev = (f(images, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.std))
   return (images - mean) / np.maximum(stddev, 1728 ** -0.5), records[:, 0]
+
+
+@contextlib.contextmanager
+def _stderr():
+  """Collects what the whole process writes to file descriptor 2, TensorFlow's C++ side included."""
+  sys.stderr.flush()
+  before, lines = os.dup(2), []
+  with tempfile.TemporaryFile() as held:
+    os.dup2(held.fileno(), 2)
+    try:
+      yield lines
+    finally:
+      sys.stderr.flush()
+      os.dup2(before, 2)
+      os.close(before)
+      held.seek(0)
+      lines += held.readlines()
 
 
 class EvalTest(tf.test.TestCase):
@@ -96,8 +122,7 @@ class EvalTest(tf.test.TestCase):
     self.train_dir, self.eval_dir = os.path.join(root, 'train'), os.path.join(root, 'eval')
     os.mkdir(self.train_dir)
 
-  def _save(self, step, seed=0, scale=0.05, averages=True, **changes):
-    """Writes a checkpoint of random weights; returns its arrays by name."""
+  def _random_tensors(self, seed=0, scale=0.05, averages=True):
     random = np.random.RandomState(seed)
     tensors = {}
     for name, shape in sorted(self.shapes.items()):
@@ -105,7 +130,11 @@ class EvalTest(tf.test.TestCase):
       if averages:
         average = random.normal(0, scale, shape).astype(np.float32)
         tensors[name + '/ExponentialMovingAverage'] = average
-    tensors.update(changes)
+    return tensors
+
+  def _save(self, step, changes=None, **options):
+    """Writes a checkpoint of random weights, but for `changes`; returns its arrays by name."""
+    tensors = dict(self._random_tensors(**options), **(changes or {}))
     with tf.Graph().as_default(), tf.Session() as session:
       for name, value in tensors.items():
         tf.get_variable(name, initializer=value)
@@ -115,6 +144,22 @@ class EvalTest(tf.test.TestCase):
       saver.recover_last_checkpoints(cifar10_checkpoint.find_all(self.train_dir))
       saver.save(session, os.path.join(self.train_dir, 'model.ckpt'), step)
     return tensors
+
+  def _save_telling(self, step, images, kinds):
+    """As `_save`, with a last layer that tells each of `images` to be a given kind.
+
+    Args:
+      step: of the checkpoint.
+      images: float [N, 24, 24, 3], fewer than the last layer has inputs.
+      kinds: dict of suffixes of variables' names to int [N].
+    """
+    changes = {}
+    for suffix, told in kinds.items():
+      features = _numpy_features(images, self._random_tensors(), suffix)
+      weights = np.linalg.lstsq(features, np.eye(10)[told], rcond=None)[0]
+      changes['softmax_linear/weights' + suffix] = weights.astype(np.float32)
+      changes['softmax_linear/biases' + suffix] = np.zeros(10, np.float32)
+    return self._save(step, changes)
 
   def _options(self, **changes):
     names = {flag.name for module in (cifar10, cifar10_eval)
@@ -135,31 +180,50 @@ class EvalTest(tf.test.TestCase):
     found = re.findall(r'precision @ 1 = [\d.]+ \((\d+)/(\d+)\) at step (\d+)', out)
     return [tuple(map(int, groups)) for groups in found]
 
-  def testScoresEveryRecordOnceWhateverTheBatch(self):
-    tensors = self._save(12)
-    images, labels = _numpy_examples(cifar10_input.data_files(self.data_dir, True)[0])
-    for weights, suffix in ('ema', '/ExponentialMovingAverage'), ('raw', ''):
-      hits = np.sum(_numpy_logits(images, tensors, suffix).argmax(axis=1) == labels)
-      for batch_size in 1, 7, 60, 128:
-        out = self._evaluate(batch_size=batch_size, weights=weights)
-        self.assertEqual(self._scores(out), [(hits, TEST_EXAMPLES, 12)])
-    self.assertRegex(out, r'^\d{4}-.*: precision @ 1 = %.3f \(%d/60\) at step 12 '
-                          r'\(sample data set\)\n$' % (hits / 60, hits))
+  def _written(self):
+    """The value by (step, tag) of all summaries in --eval_dir."""
+    return {(event.step, value.tag): value.simple_value
+            for path in glob.glob(os.path.join(self.eval_dir, 'events.*'))
+            for event in tf.train.summary_iterator(path) for value in event.summary.value}
 
-  def testFirstRecordsOnly(self):
+  def testScoresEveryRecordOnceWhateverTheBatch(self):
+    images, labels = _numpy_examples(cifar10_input.data_files(self.data_dir, True)[0])
+    number = np.arange(TEST_EXAMPLES)
+    # Which records are named right, so that the sum tells one left out or counted twice.
+    right = {EMA: (number < 20) | (number >= 43), '': number % 3 == 0}
+    tensors = self._save_telling(12, images, {
+        suffix: np.where(mask, labels, (labels + 1 + number % 9) % 10)
+        for suffix, mask in right.items()})
+    for suffix, mask in right.items():
+      told = _numpy_logits(images, tensors, suffix).argmax(axis=1)
+      self.assertAllEqual(told == labels, mask)  # else what is expected below is wrong
+    for batch_size in 1, 7, TEST_EXAMPLES, 128:
+      out = self._evaluate(batch_size=batch_size)
+      self.assertEqual(self._scores(out), [(37, TEST_EXAMPLES, 12)])
+    self.assertRegex(out, r'^\d{4}-.*: precision @ 1 = 0\.617 \(37/60\) at step 12 '
+                          r'\(sample data set\)\n$')
+    out = self._evaluate(batch_size=7, weights='raw')
+    self.assertEqual(self._scores(out), [(20, TEST_EXAMPLES, 12)])
+    out = self._evaluate(batch_size=8, num_examples=23)
+    self.assertEqual(self._scores(out), [(20, 23, 12)])
+
+  def testRandomWeights(self):
     tensors = self._save(1)
     images, labels = _numpy_examples(cifar10_input.data_files(self.data_dir, True)[0])
-    logits = _numpy_logits(images[:23], tensors, '/ExponentialMovingAverage')
-    hits = np.sum(logits.argmax(axis=1) == labels[:23])
-    self.assertEqual(self._scores(self._evaluate(num_examples=23, batch_size=8)), [(hits, 23, 1)])
+    hits = {}
+    for weights, suffix in ('ema', EMA), ('raw', ''):
+      hits[weights] = np.sum(_numpy_logits(images, tensors, suffix).argmax(axis=1) == labels)
+      self.assertEqual(self._scores(self._evaluate(weights=weights)),
+                       [(hits[weights], TEST_EXAMPLES, 1)])
+    self.assertNotEqual(hits['ema'], hits['raw'])  # else the choice of weights is not tested
 
   def testTrainingFiles(self):
-    tensors = self._save(1)
     parts = [_numpy_examples(path) for path in cifar10_input.data_files(self.data_dir)]
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    logits = _numpy_logits(images, tensors, '/ExponentialMovingAverage')
-    hits = np.sum(logits.argmax(axis=1) == labels)
-    self.assertEqual(self._scores(self._evaluate(eval_data='train_eval')), [(hits, 50, 1)])
+    number = np.arange(50)
+    right = (number < 20) | (number >= 43)
+    self._save_telling(1, images, {EMA: np.where(right, labels, (labels + 1) % 10)})
+    self.assertEqual(self._scores(self._evaluate(eval_data='train_eval')), [(27, 50, 1)])
 
   def testTiesAreNoHits(self):
     self._save(1, scale=0)
@@ -168,9 +232,10 @@ class EvalTest(tf.test.TestCase):
 
   def testLogitsThatAreNoNumbersAreAnError(self):
     broken = np.full([10], np.nan, np.float32)
-    self._save(1, **{'softmax_linear/biases/ExponentialMovingAverage': broken})
+    self._save(1, {'softmax_linear/biases' + EMA: broken})
     with self.assertRaisesRegex(Failure, r'model\.ckpt-1 .*NaN or infinite for 60 of 60'):
       self._evaluate()
+    self.assertEqual(self._written(), {})
 
   def testCheckpointWithoutAverages(self):
     self._save(3, averages=False)
@@ -183,7 +248,8 @@ class EvalTest(tf.test.TestCase):
       self._evaluate()
     argv = ['program', '--run_once', '--data_dir', self.data_dir,
             '--checkpoint_dir', self.train_dir, '--eval_dir', self.eval_dir]
-    with mock.patch.object(sys, 'argv', argv), self.assertRaises(SystemExit) as caught, \
+    with flagsaver.flagsaver(), mock.patch.object(sys, 'argv', argv), \
+         self.assertRaises(SystemExit) as caught, \
          contextlib.redirect_stderr(io.StringIO()) as err, \
          contextlib.redirect_stdout(io.StringIO()):
       cifar10_app.run(cifar10_eval.main)
@@ -196,16 +262,29 @@ class EvalTest(tf.test.TestCase):
     cifar10_checkpoint.write_status(self.train_dir, 'finished')
     out = self._evaluate(run_once=False)
     self.assertEqual([step for _, _, step in self._scores(out)], [5, 10, 20])
-    written = {}
-    for path in glob.glob(os.path.join(self.eval_dir, 'events.*')):
-      for event in tf.train.summary_iterator(path):
-        for value in event.summary.value:
-          self.assertEqual(value.tag, 'Precision @ 1')
-          written[event.step] = value.simple_value
-    self.assertAllClose(written, {step: hits / total for hits, total, step in self._scores(out)})
+    written = self._written()
+    self.assertEqual(sorted(written), [(step, 'Precision @ 1') for step in (5, 10, 20)])
+    for hits, total, step in self._scores(out):
+      self.assertAllClose(written[step, 'Precision @ 1'], hits / total)
+    events, = glob.glob(os.path.join(self.eval_dir, 'events.*'))
+    self.assertTrue(any(event.HasField('graph_def') for event in tf.train.summary_iterator(events)))
+
+  def testLooksAgainForNewCheckpointsOnly(self):
+    def end():
+      self._save(12)  # as a trainer does: its last checkpoint just before it says so
+      cifar10_checkpoint.write_status(self.train_dir, 'finished')
+    self._save(5)
+    cifar10_checkpoint.write_status(self.train_dir, 'training')
+    waits = iter([lambda: None, lambda: self._save(9), lambda: None, end])
+    with mock.patch.object(cifar10_eval, '_wait', lambda *_: next(waits)()):
+      out = self._evaluate(run_once=False)
+    self.assertEqual([step for _, _, step in self._scores(out)], [5, 9, 12])
+    self.assertNotIn('Waiting', out)
 
   def testWaitsForATrainer(self):
+    os.rmdir(self.train_dir)  # the trainer has not even begun
     def train():
+      os.mkdir(self.train_dir)
       self._save(7)
       cifar10_checkpoint.write_status(self.train_dir, 'training')
       self._save(8)
@@ -223,6 +302,11 @@ class EvalTest(tf.test.TestCase):
     with self.assertRaisesRegex(Failure, 'ended without a checkpoint'):
       self._evaluate(run_once=False)
 
+  def testTrainingThatFailedAfterACheckpoint(self):
+    self._save(6)
+    cifar10_checkpoint.write_status(self.train_dir, 'failed')
+    self.assertEqual([step for _, _, step in self._scores(self._evaluate(run_once=False))], [6])
+
   def testCheckpointThatVanishesIsSkipped(self):
     for step in 1, 2:
       self._save(step)
@@ -234,6 +318,23 @@ class EvalTest(tf.test.TestCase):
       out = self._evaluate(run_once=False)
     self.assertIn('model.ckpt-1 vanished', out)
     self.assertEqual([step for _, _, step in self._scores(out)], [2])
+
+  def testCheckpointThatVanishesAfterTheFirstLookIntoItIsSkipped(self):
+    for step in 1, 2, 3:
+      self._save(step)
+    cifar10_checkpoint.write_status(self.train_dir, 'finished')
+    missing = cifar10_checkpoint.missing
+    def vanishing(path, variables):
+      problems = missing(path, variables)
+      doomed = {'-1': glob.glob(path + '.*'), '-2': glob.glob(path + '.data-*')}
+      for name in doomed.get(path[-2:], []):
+        os.remove(name)
+      return problems
+    with mock.patch.object(cifar10_checkpoint, 'missing', vanishing):
+      out = self._evaluate(run_once=False)
+    self.assertIn('model.ckpt-1 vanished', out)
+    self.assertIn('model.ckpt-2 vanished', out)
+    self.assertEqual([step for _, _, step in self._scores(out)], [3])
 
   def testDamagedCheckpointIsNamed(self):
     self._save(4)
@@ -249,8 +350,10 @@ class EvalTest(tf.test.TestCase):
     first = evaluation.precision(checkpoint)
     threads = threading.active_count()
     operations = len(evaluation.graph.get_operations())
-    for _ in range(30):
-      self.assertEqual(evaluation.precision(checkpoint), first)
+    with _stderr() as lines:
+      for _ in range(20):
+        self.assertEqual(evaluation.precision(checkpoint), first)
+    self.assertEqual(lines, [])
     self.assertLessEqual(threading.active_count(), threads)
     self.assertLen(evaluation.graph.get_operations(), operations)
 

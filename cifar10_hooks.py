@@ -6,8 +6,11 @@ MonitoredTrainingSession, so the training loop itself stays one line.
 import contextlib
 import datetime
 import math
+import os
 import signal
+import socket
 import sys
+import threading
 import time
 
 from tqdm import tqdm
@@ -130,9 +133,30 @@ def catch_signals():
   numbers = [number for number in (signal.SIGTERM, signal.SIGINT)
              if signal.getsignal(number) is not signal.SIG_IGN]
   before = {number: signal.signal(number, note) for number in numbers}
+  # Python calls `note` between two of its own instructions, never inside a step that hangs. What
+  # the interpreter writes to this socket when a signal comes, a thread can read at once.
+  reader, writer = socket.socketpair()
+  writer.setblocking(False)
+  wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+  def watch():
+    came = 0
+    while True:
+      byte = reader.recv(1)
+      if not byte:
+        return
+      came += byte[0] in numbers
+      if came == 2:
+        os._exit(128 + byte[0])
+  thread = threading.Thread(target=watch, daemon=True)
+  thread.start()
   try:
     yield signals
   finally:
+    signal.set_wakeup_fd(wakeup)
+    writer.close()
+    thread.join()
+    reader.close()
     for number, handler in before.items():
       signal.signal(number, handler)
 

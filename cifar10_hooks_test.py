@@ -4,6 +4,8 @@ import io
 import os
 import re
 import signal
+import subprocess
+import sys
 from unittest import mock
 
 import numpy as np
@@ -11,6 +13,25 @@ import numpy as np
 import cifar10_hooks
 from cifar10_app import Failure
 from cifar10_tf import tf
+
+
+ROOT = os.path.dirname(os.path.abspath(cifar10_hooks.__file__))
+
+PROGRAM_WITH_A_READER_THAT_HANGS = '''
+import cifar10_app
+import cifar10_hooks
+from cifar10_tf import tf
+
+def main(argv):
+  source = tf.FIFOQueue(1, [tf.int32], [[]], name='nobody_fills')
+  queue = tf.FIFOQueue(4, [tf.int32], [[]], name='fed')
+  tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(source.dequeue())]))
+  with tf.train.MonitoredTrainingSession(
+      hooks=[cifar10_hooks.FirstBatchHook(0.2)], stop_grace_period_secs=1):
+    print('the session began')
+
+cifar10_app.run(main)
+'''
 
 
 def _queue_fed_by(*tensors):
@@ -131,9 +152,18 @@ class HooksTest(tf.test.TestCase):
       with tf.train.MonitoredTrainingSession(hooks=[hook]):
         self.fail('the session began')
 
+  def testProgramEndsThoughAReaderHangs(self):
+    # A thread that hangs in a read cannot be stopped; it must not keep the program.
+    process = subprocess.run(
+        [sys.executable, '-c', PROGRAM_WITH_A_READER_THAT_HANGS], capture_output=True, text=True,
+        timeout=120, env=dict(os.environ, PYTHONPATH=ROOT))
+    self.assertEqual(process.returncode, 1)
+    self.assertRegex(process.stderr, r'^Error: No batch came into queue fed within .*\n$')
+    self.assertEqual(process.stdout, '')
+
   def testSignalEndsTheWaitForTheFirstBatch(self):
     _queue_that_waits()
-    hook = cifar10_hooks.FirstBatchHook(3600, mock.Mock(number=signal.SIGTERM))
+    hook = cifar10_hooks.FirstBatchHook(30, mock.Mock(number=signal.SIGTERM))
     with tf.train.MonitoredTrainingSession(hooks=[hook], stop_grace_period_secs=1):
       pass
 
@@ -148,10 +178,10 @@ class HooksTest(tf.test.TestCase):
     open(path, 'w').close()
     names = tf.train.string_input_producer([path], num_epochs=1)
     _, value = tf.FixedLengthRecordReader(3).read(names)
-    _queue_fed_by(tf.strings.length(value))
-    hook = cifar10_hooks.FirstBatchHook(3600)
-    with tf.train.MonitoredTrainingSession(hooks=[hook]):
-      pass
+    batch = _queue_fed_by(tf.strings.length(value)).dequeue()
+    with tf.train.MonitoredTrainingSession(hooks=[cifar10_hooks.FirstBatchHook(30)]) as session:
+      with self.assertRaises(tf.errors.OutOfRangeError):
+        session.run(batch)
 
   def testErrorOfAReaderReachesTheCaller(self):
     path = os.path.join(self.get_temp_dir(), 'not', 'there.bin')
@@ -160,7 +190,7 @@ class HooksTest(tf.test.TestCase):
     batch = _queue_fed_by(tf.strings.length(value)).dequeue()
     with self.assertRaisesRegex(tf.errors.NotFoundError, re.escape(path)):
       with tf.train.MonitoredTrainingSession(
-          hooks=[cifar10_hooks.FirstBatchHook(3600)]) as session:
+          hooks=[cifar10_hooks.FirstBatchHook(30)]) as session:
         session.run(batch)
 
 

@@ -83,6 +83,9 @@ def _scaffold(train_dir, keep_checkpoints):
     return tf.train.Scaffold(saver=saver)
   variables = _restorable(tf.global_variables())
   cifar10_checkpoint.check_fits(paths[-1], variables)
+  held = tf.train.NewCheckpointReader(paths[-1]).get_variable_to_shape_map()
+  smoothed = [variable for variable in tf.global_variables() if variable.op.name.endswith('/avg')]
+  variables.update({v.op.name: v for v in smoothed if v.op.name in held})
   restorer = tf.train.Saver(variables)
 
   def restore(scaffold, session):

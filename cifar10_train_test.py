@@ -9,23 +9,31 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import types
 from unittest import mock
 
 import numpy as np
 from absl import flags
+from absl.testing import flagsaver
 
 import cifar10
 import cifar10_app
 import cifar10_checkpoint
+import cifar10_hooks
 import cifar10_input
 import cifar10_sample
 import cifar10_train
 from cifar10_app import Failure
 from cifar10_tf import tf
 
+ROOT = os.path.dirname(os.path.abspath(cifar10_train.__file__))
 TRAIN_EXAMPLES = 90
 BATCH_SIZE = 16
+EMA = '/ExponentialMovingAverage'
+# Under this recipe a step leaves the weights as they are.
+RATE_OF_ZERO = mock.patch.dict(
+    cifar10.RECIPES, tutorial=cifar10.TUTORIAL._replace(learning_rate=0.0))
 
 
 def _tensors(path):
@@ -33,13 +41,70 @@ def _tensors(path):
   return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
+def _events_of(directory):
+  for path in sorted(glob.glob(os.path.join(directory, 'events.*'))):
+    yield from tf.train.summary_iterator(path)
+
+
 def _events(directory):
   """All (step, tag) of a directory's event files, in the order of writing."""
-  pairs = []
-  for path in sorted(glob.glob(os.path.join(directory, 'events.*'))):
-    for event in tf.train.summary_iterator(path):
-      pairs += [(event.step, value.tag) for value in event.summary.value]
-  return pairs
+  return [(event.step, value.tag) for event in _events_of(directory)
+          for value in event.summary.value]
+
+
+def _values(directory, tag):
+  """The values of a scalar by step."""
+  return {event.step: value.simple_value for event in _events_of(directory)
+          for value in event.summary.value if value.tag == tag}
+
+
+def _losses(out):
+  """The losses that log lines give, as texts, by step."""
+  return {int(step): loss for step, loss in re.findall(r': step (\d+), loss = (\S+) ', out)}
+
+
+def _nan_at(step):
+  """A float32 scalar: NaN in the run that makes this step, else 1."""
+  before = tf.train.get_global_step()  # whatever depends on the result is computed ahead of it
+  return tf.where(tf.equal(before, step - 1), np.float32(np.nan), np.float32(1))
+
+
+def _loss_breaks_at(step):
+  """Has cifar10.loss give NaN in one step."""
+  loss = cifar10.loss
+  return mock.patch.object(cifar10, 'loss', lambda *args: loss(*args) * _nan_at(step))
+
+
+def _update_breaks_at(step):
+  """Has the gradients, but not the loss, be NaN in one step."""
+  loss = cifar10.loss
+  def broken(*args):
+    factor = _nan_at(step)
+    same = tf.custom_gradient(lambda x: (tf.identity(x), lambda gradient: gradient * factor))
+    return same(loss(*args))
+  return mock.patch.object(cifar10, 'loss', broken)
+
+
+# A trainer whose input gives three batches, then stalls as a disk does that went away.
+STALLING_TRAINER = '''
+import cifar10_app
+import cifar10_input
+import cifar10_train
+from cifar10_tf import tf
+
+def three_batches(data_dir, batch_size, *args, **options):
+  nothing = tf.FIFOQueue(1, [tf.int32], [[]], name='nobody_fills').dequeue
+  batches = tf.FIFOQueue(4, [tf.float32, tf.int32], [[batch_size, 24, 24, 3], [batch_size]])
+  number = tf.get_local_variable('number', initializer=0).assign_add(1)
+  wait = tf.cond(number > 3, nothing, lambda: 0)
+  with tf.control_dependencies([wait]):
+    batch = tf.zeros([batch_size, 24, 24, 3]), tf.zeros([batch_size], tf.int32)
+    tf.train.add_queue_runner(tf.train.QueueRunner(batches, [batches.enqueue(batch)]))
+  return batches.dequeue()
+
+cifar10_input.distorted_inputs = three_batches
+cifar10_app.run(cifar10_train.main)
+'''
 
 
 class TrainTest(tf.test.TestCase):
@@ -104,11 +169,16 @@ class TrainTest(tf.test.TestCase):
     code, out = self._train(max_steps=5, log_frequency=1, summary_steps=1)
     self.assertEqual(code, 0)
     self.assertIn('Continuing from %s' % self._path(3), out)
-    self.assertEqual(re.findall(r'step (\d+), loss', out), ['4', '5'])
+    raw = _values(self.train_dir, 'total_loss__raw_')
+    self.assertEqual(_losses(out), {4: '%.2f' % raw[4], 5: '%.2f' % raw[5]})
     self.assertEqual(_tensors(self._path(5))['global_step'], 5)
     self.assertLessEqual(before, set(os.listdir(self.train_dir)))
     self.assertEqual([step for step, tag in _events(self.train_dir) if tag == 'total_loss_1'],
                      [1, 2, 3, 4, 5])
+    self.assertAllClose(_values(self.train_dir, 'learning_rate'), dict.fromkeys(range(1, 6), 0.1))
+    starts = [event.step for event in _events_of(self.train_dir)
+              if event.session_log.status == tf.SessionLog.START]
+    self.assertEqual(starts, [1, 4])  # from where TensorBoard drops what is older
 
     files = self._times()
     for max_steps in 5, 4:
@@ -116,6 +186,14 @@ class TrainTest(tf.test.TestCase):
       self.assertEqual(code, 0)
       self.assertIn('Nothing to do', out)
       self.assertEqual(self._times(), files)
+
+    # The smoothed loss goes on too. A summary may show it before or after the step's update.
+    smoothed = [0.0]
+    for step in range(1, 6):
+      smoothed.append(0.9 * smoothed[-1] + 0.1 * raw[step])
+      shown = _values(self.train_dir, 'total_loss_1')[step]
+      self.assertLess(min(abs(shown - smoothed[step - 1]), abs(shown - smoothed[step])), 1e-4)
+    self.assertAllClose(_tensors(self._path(5))['total_loss/avg'], smoothed[5])
 
   def testSummaries(self):
     self._train(max_steps=5, summary_steps=2)
@@ -126,7 +204,13 @@ class TrainTest(tf.test.TestCase):
                 'images/image/0', 'conv1/activations', 'conv1/sparsity',
                 'conv1/weights/gradients', 'input/record_queue/fullness'):
       self.assertEqual(tags[tag], [1, 3, 5], tag)
-    self.assertIn('global_step/sec', tags)
+    self.assertEqual(tags['global_step/sec'], [3, 5])
+    self.assertLen([tag for tag in tags if tag.startswith('images/')], 10)
+    graphs = [tf.GraphDef.FromString(event.graph_def) for event in _events_of(self.train_dir)
+              if event.HasField('graph_def')]
+    self.assertTrue(graphs)
+    for graph in graphs:
+      self.assertIn('conv1/weights', [node.name for node in graph.node])
 
   def testEpochsCountStepsWhateverIsSummarised(self):
     for summary_steps in 1, 100:
@@ -137,6 +221,9 @@ class TrainTest(tf.test.TestCase):
       latest = cifar10_checkpoint.find_latest(train_dir)
       self.assertEqual(cifar10_checkpoint.step_of(latest), -(-2 * TRAIN_EXAMPLES // BATCH_SIZE))
       self.assertEqual(cifar10_checkpoint.read_status(train_dir)['state'], 'finished')
+    self.assertEqual(self._train(num_epochs=1, train_dir=train_dir)[0], 0)
+    self.assertEqual(cifar10_checkpoint.step_of(cifar10_checkpoint.find_latest(train_dir)),
+                     12 + 6)  # epochs count from each start
 
   def testInputThatEndsEarlyIsAFailure(self):
     inputs = cifar10_input.distorted_inputs
@@ -185,9 +272,14 @@ class TrainTest(tf.test.TestCase):
       shutil.rmtree(self.train_dir)
       os.mkdir(self.train_dir)
       tf.train.Saver().save(session, os.path.join(self.train_dir, 'model.ckpt'), 1)
-    code, out = self._train(max_steps=2)
+      expected = _tensors(self._path(1))
+    with RATE_OF_ZERO:
+      code, out = self._train(max_steps=2)
     self.assertEqual(code, 0)
-    self.assertIn('Continuing from', out)
+    self.assertIn('Continuing from %s' % self._path(1), out)
+    tensors = _tensors(self._path(2))
+    self.assertEqual(tensors['global_step'], 2)
+    self.assertAllEqual(tensors['conv1/weights'], expected['conv1/weights'])
 
   def testKeepsTheLatestCheckpointsOverStarts(self):
     self._train(max_steps=3, save_checkpoint_steps=1, keep_checkpoints=2)
@@ -200,24 +292,43 @@ class TrainTest(tf.test.TestCase):
     self._train(max_steps=2)
     moved = self.train_dir + '-moved'
     os.rename(self.train_dir, moved)
-    code, out = self._train(train_dir=moved, max_steps=3)
+    before = _tensors(os.path.join(moved, 'model.ckpt-2'))  # now, for a start saves it again
+    with RATE_OF_ZERO:
+      code, out = self._train(train_dir=moved, max_steps=3)
     self.assertEqual(code, 0)
     self.assertIn('Continuing from %s' % os.path.join(moved, 'model.ckpt-2'), out)
+    self.assertFalse(os.path.exists(self.train_dir))
+    after = _tensors(os.path.join(moved, 'model.ckpt-3'))
+    self.assertEqual(set(before), set(after))
+    for name, value in after.items():
+      if name + EMA in after:
+        self.assertAllEqual(value, before[name])
+        average = before[name + EMA]
+        decay = (1 + 3) / (10 + 3)  # at step 3
+        self.assertAllClose(after[name + EMA], decay * average + (1 - decay) * value,
+                            rtol=1e-6, atol=1e-7)
 
   def testSecondTrainerIsRefused(self):
     with cifar10_checkpoint.exclusive(self.train_dir):
-      with self.assertRaisesRegex(Failure, 'in use by another trainer'):
+      cifar10_checkpoint.write_status(self.train_dir, 'training')
+      files = self._times()
+      with self.assertRaisesRegex(Failure, 'in use by another trainer .*%d' % os.getpid()):
         self._train(max_steps=2)
+      self.assertEqual(self._times(), files)
 
   def testSeedRepeatsBitForBit(self):
-    runs = []
+    runs, losses = [], []
     for i, seed in enumerate((7, 7, 8)):
       train_dir = os.path.join(self.train_dir, str(i))
-      self._train(seed=seed, max_steps=8, train_dir=train_dir)
-      runs.append(_tensors(os.path.join(train_dir, 'model.ckpt-8')))
+      _, out = self._train(seed=seed, max_steps=6, train_dir=train_dir, log_frequency=1)
+      losses.append(_losses(out))
+      runs.append(_tensors(os.path.join(train_dir, 'model.ckpt-6')))
     for name in runs[0]:
       self.assertAllEqual(runs[0][name], runs[1][name])
     self.assertNotAllClose(runs[0]['conv1/weights'], runs[2]['conv1/weights'])
+    self.assertLen(losses[0], 6)
+    self.assertEqual(losses[0], losses[1])
+    self.assertNotEqual(losses[0], losses[2])
 
   def testDivergenceKeepsTheLastGoodCheckpoint(self):
     recipe = cifar10.TUTORIAL._replace(learning_rate=1e30)
@@ -237,17 +348,80 @@ class TrainTest(tf.test.TestCase):
         self._train(max_steps=50, summary_steps=1)
     self.assertEqual(self._steps(), [0])
 
-  def testFailureIsExitCode1(self):
-    def fail(argv):
-      del argv
-      raise Failure('what, where, what next')
-    with mock.patch.object(sys, 'argv', ['program']), self.assertRaises(SystemExit) as caught, \
+  def testLossThatIsNoNumberIsExitCode1(self):
+    argv = ['program', '--data_dir', self.data_dir, '--train_dir', self.train_dir,
+            '--batch_size=8', '--max_steps=9', '--save_checkpoint_steps=1']
+    with flagsaver.flagsaver(), mock.patch.object(sys, 'argv', argv), _loss_breaks_at(3), \
+         self.assertRaises(SystemExit) as caught, \
+         contextlib.redirect_stdout(io.StringIO()), \
          contextlib.redirect_stderr(io.StringIO()) as err:
-      cifar10_app.run(fail)
+      cifar10_app.run(cifar10_train.main)
     self.assertEqual(caught.exception.code, 1)
-    self.assertEqual(err.getvalue(), 'Error: what, where, what next\n')
+    self.assertRegex(err.getvalue(), r'^Error: The loss became nan at step 3;.*\n$')
+    self.assertEqual(self._steps(), [0, 1, 2])
+    for name, value in _tensors(self._path(2)).items():
+      self.assertTrue(np.isfinite(value).all(), name)
+    self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'failed')
 
-  def testSignalSavesAndASecondEndsAtOnce(self):
+  def testUpdateThatBreaksTheWeightsIsNotSaved(self):
+    # It is the last one, so that no loss shows it.
+    with _update_breaks_at(3), self.assertRaisesRegex(Failure, 'weights .*NaN.* by step 3'):
+      self._train(max_steps=3, save_checkpoint_steps=2)
+    self.assertEqual(self._steps(), [0, 2])
+    for name, value in _tensors(self._path(2)).items():
+      self.assertTrue(np.isfinite(value).all(), name)
+    self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'failed')
+
+  def testSignalBeforeTheFirstStep(self):
+    build = cifar10_train.build
+    def interrupted(options):
+      os.kill(os.getpid(), signal.SIGTERM)
+      return build(options)
+    with mock.patch.object(cifar10_train, 'build', interrupted):
+      code, out = self._train(max_steps=5)
+    self.assertEqual(code, 128 + signal.SIGTERM)
+    self.assertIn('Stopped at step 0 of 5', out)
+    self.assertEqual(self._steps(), [0])
+
+  def testInterruptFinishesTheStep(self):
+    # Were it ignored, as in a job that a script put into the background, it would stay so.
+    def handler(*_):
+      pass
+    self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, handler))
+    after_step = cifar10_hooks.LoggerHook.after_step
+    def interrupted(hook, step, loss):
+      after_step(hook, step, loss)
+      if step == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    with mock.patch.object(cifar10_hooks.LoggerHook, 'after_step', interrupted):
+      code, out = self._train(max_steps=20)
+    self.assertEqual(code, 128 + signal.SIGINT)
+    self.assertIn('Stopped at step 2 of 20', out)
+    self.assertEqual(self._steps(), [0, 2])
+    self.assertIs(signal.getsignal(signal.SIGINT), handler)
+
+  def testSecondSignalEndsAtOnce(self):
+    # As the batch of the step never comes, nothing but the signals can end it.
+    process = subprocess.Popen(
+        [sys.executable, '-c', STALLING_TRAINER, '--data_dir', self.data_dir,
+         '--train_dir', self.train_dir, '--batch_size=8', '--log_frequency=1'],
+        stdout=subprocess.PIPE, text=True, env=dict(os.environ, PYTHONPATH=ROOT))
+    self.addCleanup(process.communicate)
+    self.addCleanup(process.kill)
+    for line in process.stdout:
+      if 'step 3,' in line:
+        break
+    time.sleep(1)  # so that step 4 has begun
+    for _ in range(2):
+      process.send_signal(signal.SIGTERM)
+      time.sleep(0.5)  # two at once may count as one
+    try:
+      code = process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+      self.fail('the second signal did not end the program')
+    self.assertIn(code, (-signal.SIGTERM, 128 + signal.SIGTERM))
+
+  def testSignalSavesAndTrainingGoesOnAfterIt(self):
     command = [sys.executable, cifar10_train.__file__, '--data_dir', self.data_dir,
                '--train_dir', self.train_dir, '--batch_size=8', '--log_frequency=1']
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -262,6 +436,10 @@ class TrainTest(tf.test.TestCase):
     stopped = int(re.search(r'Stopped at step (\d+)', out)[1])
     self.assertEqual(_tensors(self._path(stopped))['global_step'], stopped)
     self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'stopped')
+    code, out = self._train(max_steps=stopped + 1)
+    self.assertEqual(code, 0)
+    self.assertIn('Continuing from %s' % self._path(stopped), out)
+    self.assertEqual(list(_losses(out)), [stopped + 1])
 
 
 if __name__ == '__main__':
