@@ -86,7 +86,6 @@ def maybe_download_and_extract():
   options = _flags()
   if options.data_url == 'sample':
     directory = cifar10_sample.make_sample(options.data_dir)
-    cifar10_download.check_data(directory)
   else:
     directory = cifar10_download.maybe_download_and_extract(
         options.data_dir, options.data_url, options.data_sha256)

@@ -75,17 +75,31 @@ def missing(path, variables):
   return problems
 
 
+def require_fit(path, variables, hint):
+  """Raises Failure, naming the first three problems, unless the checkpoint fits the variables.
+
+  Args:
+    path, variables: as for `missing`.
+    hint: sentence for the end of the failure's text: what to do next.
+
+  Raises:
+    Failure: it does not fit.
+    tf.errors.OpError: it cannot be read.
+  """
+  problems = missing(path, variables)
+  if problems:
+    more = ' and %d more' % (len(problems) - 3) if len(problems) > 3 else ''
+    raise Failure('%s does not fit this network: %s%s. %s'
+                  % (path, '; '.join(problems[:3]), more, hint))
+
+
 def check_fits(path, variables):
-  """Raises Failure, naming the first three problems, unless the checkpoint fits the variables."""
+  """As `require_fit`, for a checkpoint to go on from: one that cannot be read is a Failure too."""
   try:
-    problems = missing(path, variables)
+    require_fit(path, variables, 'Choose another directory.')
   except tf.errors.OpError as error:
     raise Failure('%s cannot be read: %s. Move it away, or choose another directory.'
                   % (path, reason(error))) from error
-  if problems:
-    more = ' and %d more' % (len(problems) - 3) if len(problems) > 3 else ''
-    raise Failure('%s does not fit this network: %s%s. Choose another directory.'
-                  % (path, '; '.join(problems[:3]), more))
 
 
 @contextlib.contextmanager

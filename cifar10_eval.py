@@ -46,7 +46,6 @@ class Evaluation:
     """Builds input, network and the count of hits; takes the parsed flags."""
     paths = cifar10_input.data_files(options.data_dir, options.eval_data == 'test')
     self.num_examples = min(options.num_examples, sum(cifar10_input.count_records(paths)))
-    self.weights = options.weights
     with tf.Graph().as_default() as self.graph:
       self._step = tf.train.get_or_create_global_step()
       images, labels = cifar10_input.inputs(
@@ -57,7 +56,9 @@ class Evaluation:
       self._finite = tf.reduce_all(tf.is_finite(logits), axis=1)  # [B]
       if options.weights == 'ema':
         self.variables = cifar10.averaged_variables()
+        self._hint = '--weights=raw does without averages.'
       else:
+        self._hint = 'Choose another --checkpoint_dir.'
         self.variables = {variable.op.name: variable for variable in tf.global_variables()}
       self._scaffold = tf.train.Scaffold(saver=tf.train.Saver(self.variables))
       self._scaffold.finalize()  # all ops that a session needs, so that the graph never grows
@@ -75,7 +76,7 @@ class Evaluation:
       Failure: it does not fit the network, or gives logits that are no numbers.
       tf.errors.OpError: it cannot be read.
     """
-    self._check_fits(checkpoint)
+    cifar10_checkpoint.require_fit(checkpoint, self.variables, self._hint)
     hits, finite = [], []
     with self.graph.as_default():
       creator = tf.train.ChiefSessionCreator(
@@ -92,13 +93,6 @@ class Evaluation:
                     'diverged before it. Score an earlier one.'
                     % (checkpoint, np.sum(~finite), len(finite)))
     return int(hits.sum()), int(step)
-
-  def _check_fits(self, checkpoint):
-    problems = cifar10_checkpoint.missing(checkpoint, self.variables)
-    if problems:
-      hint = ' --weights=raw does without averages.' if self.weights == 'ema' else ''
-      raise Failure('%s does not fit this network: %s%s.%s' % (
-          checkpoint, '; '.join(problems[:3]), '; ...' if problems[3:] else '', hint))
 
 
 def score(evaluation, checkpoint, writer, note=''):
@@ -180,7 +174,8 @@ def evaluate(options):
   evaluation = Evaluation(options)
   with tf.summary.FileWriter(options.eval_dir, evaluation.graph) as writer:
     if options.run_once:
-      score(evaluation, latest, writer, note)
+      if not score(evaluation, latest, writer, note):
+        raise Failure('%s vanished before it was scored. Run again for the latest one.' % latest)
     else:
       _score_all(evaluation, options, writer, note)
 

@@ -319,6 +319,15 @@ class EvalTest(tf.test.TestCase):
     self.assertIn('model.ckpt-1 vanished', out)
     self.assertEqual([step for _, _, step in self._scores(out)], [2])
 
+  def testTheOnlyLookAtACheckpointThatVanishesIsAFailure(self):
+    self._save(1)
+    found = cifar10_checkpoint.find_latest(self.train_dir)
+    for path in glob.glob(found + '.*'):
+      os.remove(path)
+    with mock.patch.object(cifar10_checkpoint, 'find_latest', return_value=found):
+      with self.assertRaisesRegex(Failure, r'model\.ckpt-1 vanished before it was scored'):
+        self._evaluate()
+
   def testCheckpointThatVanishesAfterTheFirstLookIntoItIsSkipped(self):
     for step in 1, 2, 3:
       self._save(step)

@@ -98,6 +98,7 @@ def count_records(paths):
   Raises:
     Failure: a file is missing, empty, or not a whole number of records.
   """
+  counts = []
   for path in paths:
     if not os.path.isfile(path):
       raise Failure('%s: no such file. Pass the directory that holds %s as data_dir.'
@@ -106,7 +107,8 @@ def count_records(paths):
     if size == 0 or size % RECORD_BYTES:
       raise Failure('%s: %d bytes is not a whole number of records of %d bytes. Move it away and '
                     'fetch the data set again.' % (path, size, RECORD_BYTES))
-  return [os.path.getsize(path) // RECORD_BYTES for path in paths]
+    counts.append(size // RECORD_BYTES)
+  return counts
 
 
 def data_files(data_dir, eval_data=False):
@@ -121,14 +123,14 @@ def _add_runner(queue, capacity, enqueue_ops):
   tf.summary.scalar('fullness', tf.cast(queue.size(), tf.float32) / capacity)
 
 
-def _record_queue(paths, batch_size, num_epochs, shuffle, repeatable):
+def _record_queue(paths, num_records, batch_size, num_epochs, shuffle, repeatable):
   """Builds the filename queue, the readers and the record queue: uint8 [RECORD_BYTES]."""
   filename_queue = tf.train.string_input_producer(
       paths, num_epochs=num_epochs, shuffle=shuffle, name='filename_queue')
   with tf.name_scope('record_queue'):
     spare = READ_RECORDS + batch_size  # room to read on while a batch is drawn
     if shuffle:
-      least = min(MAX_SHUFFLE_RECORDS, int(SHUFFLE_FRACTION * sum(count_records(paths))))
+      least = min(MAX_SHUFFLE_RECORDS, int(SHUFFLE_FRACTION * num_records))
       # A draw is among the records that the queue holds just then, so it repeats only if that
       # number does. With room for one more than the least, the queue is full at every draw.
       capacity = least + (1 if repeatable else spare)
@@ -180,10 +182,11 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatab
   Raises:
     Failure: a file is missing, empty, or not a whole number of records.
   """
-  count_records(paths)
+  num_records = sum(count_records(paths))
   threads = DISTORTERS if shuffle and not repeatable else 1
   with tf.name_scope('input'), tf.device('/cpu:0'):
-    record_queue = _record_queue(paths, batch_size, num_epochs, shuffle, repeatable)
+    record_queue = _record_queue(paths, num_records, batch_size, num_epochs, shuffle,
+                                 repeatable)
     return _batch_queue(record_queue, prepare, batch_size, num_epochs, threads)
 
 
