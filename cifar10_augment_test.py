@@ -58,6 +58,17 @@ def _sampled(picture, matrix, size, mode):
   return np.stack(channels, axis=1).reshape(size, size, -1)
 
 
+def _fit(candidates, error, pictures, distorted):
+  """Finds the draw behind each distorted picture: the candidate of the least error.
+
+  Returns:
+    The draws and their errors, a list of each.
+  """
+  pairs = list(zip(pictures, distorted, strict=True))
+  draws = [min(candidates, key=lambda draw, pair=pair: error(draw, *pair)) for pair in pairs]
+  return draws, [error(draw, *pair) for draw, pair in zip(draws, pairs, strict=True)]
+
+
 class DrawsTest(tf.test.TestCase):
   """What is common to all tests: a check of how numbers were drawn."""
 
@@ -124,28 +135,24 @@ class GeometryTest(DrawsTest):
     """Against scipy's rotation by the angle that fits best, within 2 grey levels."""
     pictures = _smooth_pictures(6)
     turned = _run(lambda x: cifar10_augment.rotate(x, 15.0), pictures)
-    angles = []
-    for before, after in zip(pictures, turned, strict=True):
-      def error(angle, before=before, after=after):
-        other = ndimage.rotate(before, angle, reshape=False, order=1, mode='reflect')
-        return np.abs(other - after)[4:-4, 4:-4].max()
-      angles.append(min(np.arange(-15.5, 15.5, 0.125), key=error))
-      self.assertLess(error(angles[-1]), 2.0)
+    def error(angle, before, after):
+      other = ndimage.rotate(before, angle, reshape=False, order=1, mode='reflect')
+      return np.abs(other - after)[4:-4, 4:-4].max()
+    angles, errors = _fit(np.arange(-15.5, 15.5, 0.125), error, pictures, turned)
+    self.assertLess(max(errors), 2.0)
     self.assertGreater(np.ptp(angles), 5)
 
   def testScale(self):
     """Against scipy's affine map by the factor that fits best, within 2 grey levels."""
     pictures = _smooth_pictures(6)
     scaled = _run(lambda x: cifar10_augment.scale(x, 1.4), pictures)
-    factors = []
-    for before, after in zip(pictures, scaled, strict=True):
-      def error(factor, before=before, after=after):
-        matrix = np.diag([1 / factor, 1 / factor, 1])
-        offset = [15.5 - 15.5 / factor, 15.5 - 15.5 / factor, 0]
-        other = ndimage.affine_transform(before, matrix, offset, order=1, mode='reflect')
-        return np.abs(other - after)[6:-6, 6:-6].max()
-      factors.append(min(np.exp(np.arange(-0.35, 0.35, 0.004)), key=error))
-      self.assertLess(error(factors[-1]), 2.0)
+    def error(factor, before, after):
+      matrix = np.diag([1 / factor, 1 / factor, 1])
+      offset = [15.5 - 15.5 / factor, 15.5 - 15.5 / factor, 0]
+      other = ndimage.affine_transform(before, matrix, offset, order=1, mode='reflect')
+      return np.abs(other - after)[6:-6, 6:-6].max()
+    factors, errors = _fit(np.exp(np.arange(-0.35, 0.35, 0.004)), error, pictures, scaled)
+    self.assertLess(max(errors), 2.0)
     self.assertGreater(max(factors) / min(factors), 1.1)
 
   def testDrawsOfRotateAndScale(self):
@@ -258,14 +265,12 @@ class ColourTest(DrawsTest):
   def testHueTurnsAboutTheGreys(self):
     pictures = _pictures(8).astype(np.float32)
     turned = _run(lambda x: cifar10_augment.hue(x, 40.0), pictures)
-    angles = []
-    for before, after in zip(pictures, turned, strict=True):
-      def error(degrees, before=before, after=after):
-        axis = np.ones(3) / math.sqrt(3)
-        turn = Rotation.from_rotvec(math.radians(degrees) * axis).as_matrix()
-        return np.abs(before @ turn.T - after).max()
-      angles.append(min(np.arange(-40, 40, 0.05), key=error))
-      self.assertLess(error(angles[-1]), 0.2)
+    def error(degrees, before, after):
+      axis = np.ones(3) / math.sqrt(3)
+      turn = Rotation.from_rotvec(math.radians(degrees) * axis).as_matrix()
+      return np.abs(before @ turn.T - after).max()
+    angles, errors = _fit(np.arange(-40, 40, 0.05), error, pictures, turned)
+    self.assertLess(max(errors), 0.2)
     self.assertGreater(np.ptp(angles), 10)
     greys = np.repeat(pictures[..., :1], 3, axis=3)
     self.assertAllClose(_run(lambda x: cifar10_augment.hue(x, 40.0), greys), greys, atol=1e-2)
