@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
+import cifar10_conv
 import cifar10_download
 import cifar10_input
 import cifar10_sample
@@ -151,11 +152,11 @@ def _biases(count, value):
   return tf.get_variable('biases', [count], initializer=tf.constant_initializer(value))
 
 
-def _conv(name, x, filters, bias):
+def _conv(name, x, filters, bias, conv2d):
   """5x5 convolution that keeps height and width, then ReLU: [B, H, W, C] to [B, H, W, filters]."""
   with tf.variable_scope(name):
     weights = _weights([5, 5, x.shape[-1], filters], stddev=5e-2)
-    x = tf.nn.conv2d(x, weights, strides=1, padding='SAME')
+    x = conv2d(x, weights)
     return _summarise(tf.nn.relu(tf.nn.bias_add(x, _biases(filters, bias))))
 
 
@@ -169,7 +170,8 @@ def _norm(name, x, depth_radius=4, bias=1.0, alpha=0.001 / 9.0):
 
   x / (bias + alpha * sum of x^2 over the 9 channels around it) ** 0.75, section 3.3 of
   https://papers.nips.cc/paper/4824. `tf.nn.lrn` gives the same, slowly on a CPU: here the sum over
-  neighbours is a 1x1 convolution with a banded matrix, and the power 0.75 two square roots.
+  neighbours is a 1x1 convolution with a banded matrix, the power 0.75 two square roots, and the
+  gradient is written out, for what a chain of single ops would compute again is at hand.
 
   Args:
     name: of the scope.
@@ -180,12 +182,25 @@ def _norm(name, x, depth_radius=4, bias=1.0, alpha=0.001 / 9.0):
   Returns:
     float32 [B, H, W, C].
   """
-  with tf.name_scope(name):
-    channel = np.arange(int(x.shape[-1]))
-    near = abs(channel[:, None] - channel) <= depth_radius  # [C, C]
+  channel = np.arange(int(x.shape[-1]))
+  near = abs(channel[:, None] - channel) <= depth_radius  # [C, C]
+
+  def over_neighbours(x):
     band = tf.constant(alpha * near[None, None], tf.float32)  # [1, 1, C, C]
-    root = tf.math.rsqrt(bias + tf.nn.conv2d(tf.square(x), band, strides=1, padding='SAME'))
-    return x * root * tf.sqrt(root)  # s ** -0.5 * s ** -0.25
+    return tf.nn.conv2d(x, band, strides=1, padding='SAME')
+
+  @tf.custom_gradient
+  def normalise(x):
+    root = tf.math.rsqrt(bias + over_neighbours(tf.square(x)))  # s ** -0.5, s as in the formula
+    power = root * tf.sqrt(root)  # s ** -0.75
+
+    def gradient(dy):
+      straight = dy * power
+      return straight - 1.5 * x * over_neighbours(straight * x * tf.square(root))
+    return x * power, gradient
+
+  with tf.name_scope(name):
+    return normalise(x)
 
 
 def _dense(name, x, units, stddev, bias, weight_decay=None, relu=True):
@@ -196,22 +211,25 @@ def _dense(name, x, units, stddev, bias, weight_decay=None, relu=True):
     return _summarise(tf.nn.relu(x) if relu else x)
 
 
-def inference(images, recipe=TUTORIAL):
+def inference(images, recipe=TUTORIAL, dtype='float32'):
   """Builds the network.
 
   Args:
-    images: float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3], standardised; B may be unknown.
+    images: float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3], standardised; B may be unknown,
+      not 0 (oneDNN gives an empty batch a wrong shape).
     recipe: the weight decay of it is used.
+    dtype: what `compute_dtype` returned; decides how the second layer convolves.
 
   Returns:
     Logits, float32 [B, NUM_CLASSES]: the larger, the likelier; not scaled to probabilities, for the
     loss does that.
   """
   decay = recipe.weight_decay
-  x = _conv('conv1', images, 64, bias=0.0)  # [B, 24, 24, 64]
+  # For three channels a convolution with fewer products would spend its time on tiles.
+  x = _conv('conv1', images, 64, bias=0.0, conv2d=cifar10_conv.plain)  # [B, 24, 24, 64]
   x = _pool('pool1', x)  # [B, 12, 12, 64]
   x = _norm('norm1', x)
-  x = _conv('conv2', x, 64, bias=0.1)
+  x = _conv('conv2', x, 64, bias=0.1, conv2d=cifar10_conv.choose(dtype))
   x = _norm('norm2', x)  # before the pool here, after it in the first layer: the tutorial's order
   x = _pool('pool2', x)  # [B, 6, 6, 64]
   x = tf.reshape(x, [-1, np.prod(x.shape[1:].as_list())])  # [B, 2304]

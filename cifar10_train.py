@@ -116,10 +116,11 @@ def build(options):
       options.data_dir, options.batch_size, options.num_epochs,
       repeatable=options.seed is not None, augment=cifar10_augment.parse(options.augment))
   tf.summary.image('images', images, max_outputs=10)
-  loss = cifar10.loss(cifar10.inference(images, recipe), labels)
+  dtype = cifar10.compute_dtype(options.use_fp16)
+  loss = cifar10.loss(cifar10.inference(images, recipe, dtype), labels)
   train_op = cifar10.train(
       loss, global_step, options.batch_size, sum(cifar10_input.count_records(paths)), recipe,
-      loss_scaling=cifar10.compute_dtype(options.use_fp16) == 'float16')
+      loss_scaling=dtype == 'float16')
   with tf.control_dependencies([train_op]):
     return tf.identity(global_step), loss
 

@@ -1,0 +1,113 @@
+"""Tests for cifar10_conv, against sums in float64 that are written out."""
+from unittest import mock
+
+import numpy as np
+
+import cifar10_conv
+from cifar10_tf import tf
+
+
+def padded(x, taps):
+  before = (taps - 1) // 2
+  return np.pad(x, [(0, 0), (before, before), (before, before), (0, 0)])
+
+
+def convolve(x, k):
+  """The plain sum over taps, stride 1, SAME."""
+  size, taps = x.shape[1], len(k)
+  x = padded(x, taps)
+  return sum(x[:, i:i + size, j:j + size] @ k[i, j] for i in range(taps) for j in range(taps))
+
+
+def gradients(x, k, dy):
+  """What a change of pictures and of kernels makes of the sum of y * dy, tap by tap."""
+  size, taps = x.shape[1], len(k)
+  x = padded(x, taps)
+  dx, dk = np.zeros_like(x), np.zeros_like(k)
+  for i in range(taps):
+    for j in range(taps):
+      dx[:, i:i + size, j:j + size] += dy @ k[i, j].T
+      dk[i, j] = np.einsum('bhwc,bhwf->cf', x[:, i:i + size, j:j + size], dy)
+  before = (taps - 1) // 2
+  return dx[:, before:before + size, before:before + size], dk
+
+
+def problem(batch, size, taps, channels, filters, seed=0):
+  """Returns pictures, kernels and a gradient at the output, float64, exact in float32."""
+  random = np.random.RandomState(seed)
+  shapes = [[batch, size, size, channels], [taps, taps, channels, filters],
+            [batch, size, size, filters]]
+  return [random.normal(size=shape).astype(np.float32).astype(np.float64) for shape in shapes]
+
+
+def run(function, *arrays, config=None):
+  """Returns what a function of placeholders gives for the arrays, as float32."""
+  with tf.Graph().as_default(), tf.Session(config=config) as session:
+    places = [tf.placeholder(tf.float32, [None] + list(array.shape[1:])) if i != 1 else
+              tf.placeholder(tf.float32, array.shape) for i, array in enumerate(arrays)]
+    return session.run(function(*places), dict(zip(places, arrays, strict=True)))
+
+
+def relative(actual, expected):
+  return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
+
+
+class ConvTest(tf.test.TestCase):
+
+  def testTransformsOfOneAxis(self):
+    random = np.random.RandomState(3)
+    for taps in [1, 3, 5, 7]:
+      pixels, kernel, output = cifar10_conv.transforms(taps)
+      x, k = random.normal(size=8), random.normal(size=taps)
+      expected = [k @ x[i:i + taps] for i in range(8 - taps + 1)]
+      self.assertAllClose(output @ ((kernel @ k) * (pixels @ x)), expected, rtol=1e-9, atol=1e-9)
+
+  def testWinogradIsAConvolution(self):
+    for batch, size, taps, channels, filters in [
+        (3, 12, 5, 7, 4), (1, 4, 5, 1, 1), (2, 8, 5, 3, 64), (2, 6, 3, 5, 2), (2, 24, 5, 3, 6)]:
+      x, k, _ = problem(batch, size, taps, channels, filters)
+      self.assertLess(relative(run(cifar10_conv.winograd, x, k), convolve(x, k)), 1e-5)
+
+  def testGradients(self):
+    for batch, size, taps, channels, filters in [(5, 12, 5, 64, 64), (1, 4, 5, 2, 3)]:
+      x, k, dy = problem(batch, size, taps, channels, filters)
+
+      def both(x, k, dy):
+        return tf.gradients(cifar10_conv.winograd_gradient(x, k), [x, k], dy)
+      for actual, expected in zip(run(both, x, k, dy), gradients(x, k, dy), strict=True):
+        self.assertLess(relative(actual, expected), 1e-5)
+
+  def testForwardIsExact(self):
+    x, k, _ = problem(4, 12, 5, 64, 64)
+    actual = run(cifar10_conv.winograd_gradient, x, k)
+    self.assertAllEqual(actual, run(cifar10_conv.plain, x, k))
+    self.assertLess(relative(actual, convolve(x, k)), 1e-6)
+
+  def testTilesWaitForTheGradient(self):
+    """The tiles, four times the pictures' memory, are cut once the gradient is there."""
+    with tf.Graph().as_default():
+      x = tf.placeholder(tf.float32, [None, 12, 12, 2], 'x')
+      k = tf.placeholder(tf.float32, [5, 5, 2, 3])
+      dy = tf.placeholder(tf.float32, [None, 12, 12, 3])
+      tf.gradients(cifar10_conv.winograd_gradient(x, k), [x, k], dy)
+      late = [op for op in tf.get_default_graph().get_operations()
+              if op.inputs and [each.outputs[0].shape.as_list() for each in op.control_inputs]
+              == [[None, 12, 12, 3]]]
+      self.assertEqual([op.inputs[0].shape.as_list() for op in late], [[None, 12, 12, 2]])
+
+  def testNoTiles(self):
+    for picture, kernel in [([1, 10, 10, 3], [5, 5, 3, 2]), ([1, 12, 8, 3], [5, 5, 3, 2]),
+                            ([1, 12, 12, 3], [5, 3, 3, 2]), ([1, 10, 10, 3], [4, 4, 3, 2])]:
+      with tf.Graph().as_default(), self.assertRaisesRegex(ValueError, 'no tiles of 8 pixels'):
+        cifar10_conv.winograd(tf.zeros(picture), tf.zeros(kernel))
+
+  def testChoice(self):
+    with mock.patch.object(tf.config, 'list_physical_devices', return_value=[]):
+      self.assertIs(cifar10_conv.choose('float32'), cifar10_conv.winograd_gradient)
+      self.assertIs(cifar10_conv.choose('bfloat16'), cifar10_conv.plain)
+    with mock.patch.object(tf.config, 'list_physical_devices', return_value=['GPU:0']):
+      self.assertIs(cifar10_conv.choose('float32'), cifar10_conv.plain)
+
+
+if __name__ == '__main__':
+  tf.test.main()
