@@ -13,6 +13,7 @@ Summary of available functions:
   # One step of training.
   train_op = train(total_loss, global_step)
 """
+import os
 import re
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ IMAGE_SIZE = cifar10_input.IMAGE_SIZE
 NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN = cifar10_input.NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN
 NUM_EXAMPLES_PER_EPOCH_FOR_EVAL = cifar10_input.NUM_EXAMPLES_PER_EPOCH_FOR_EVAL
 BATCH_SIZE = 128  # pictures
+SUMMARY_PICTURES = 16  # of a batch, in summaries of activations; 590,000 values in the first layer
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer('batch_size', BATCH_SIZE, 'Pictures in a batch.', lower_bound=1)
@@ -132,9 +134,13 @@ def _histogram(name, values):
 
 
 def _summarise(x):
-  """Shows in TensorBoard how a layer's values are spread, and what share of them is zero."""
-  _histogram('activations', x)
-  tf.summary.scalar('sparsity', tf.nn.zero_fraction(x))
+  """Shows in TensorBoard how a layer's values are spread, and what share of them is zero.
+
+  Of the batch's first few pictures: a histogram of millions takes as long as a step.
+  """
+  shown = x[:SUMMARY_PICTURES]
+  _histogram('activations', shown)
+  tf.summary.scalar('sparsity', tf.nn.zero_fraction(shown))
   return x
 
 
@@ -366,6 +372,8 @@ def session_config(dtype='float32', log_device_placement=False):
   """
   config = tf.ConfigProto(allow_soft_placement=True, log_device_placement=log_device_placement)
   config.gpu_options.allow_growth = True  # so that evaluation finds room beside training
+  # Ops at once. Each has all cores by itself; more at once only hold more memory at once.
+  config.inter_op_parallelism_threads = max(1, os.cpu_count() // 2)
   if dtype == 'bfloat16':
     rewriter = config.graph_options.rewrite_options
     rewriter.auto_mixed_precision_onednn_bfloat16 = type(rewriter).ON

@@ -1,13 +1,24 @@
-"""TensorFlow as every room here uses it: the TF1 interface in graph mode, without its greetings.
+"""TensorFlow as every room here uses it: the TF1 interface in graph mode, quick and quiet to start.
 
 Graphs and queues need graph mode, and it must be chosen before the first op: here, once, for every
-program. On a machine without a GPU TensorFlow 2.21 prints warnings before a program's first line,
-and it marks each queue runner as deprecated; a run that works should print none. Set
-TF_CPP_MIN_LOG_LEVEL (0 shows everything, 3 the least) to see what TensorFlow has to say.
+program. So are the things that TensorFlow reads once, while it is loaded:
+
+  oneDNN   has the faster products and convolutions on x86. TensorFlow uses it unasked only where it
+           finds AVX-512; with AVX2 alone it pays as well (docs/speed.md). TF_ENABLE_ONEDNN_OPTS=0
+           turns it off.
+  Keras    is loaded with TensorFlow, and matplotlib and SciPy with Keras: a fifth of the time and
+           46 MB. No room here uses it; `tf.keras` still loads it when it is first asked for.
+  malloc   keeps a pool for each thread, and no thread frees memory for another. One pool for all
+           is 50 MB less. MALLOC_ARENA_MAX, which glibc reads itself, says otherwise.
+  logging  On a machine without a GPU TensorFlow 2.21 prints warnings before a program's first
+           line, and it marks each queue runner as deprecated; a run that works should print none.
+           Set TF_CPP_MIN_LOG_LEVEL (0 shows everything, 3 the least) to see what it has to say.
 """
 import contextlib
+import ctypes
 import logging
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -34,20 +45,40 @@ def _stderr_without(greetings):
       os.write(2, b''.join(rest))
 
 
-# Intel's oneDNN library has the faster products and convolutions on x86. TensorFlow uses it unasked
-# where it finds AVX-512; with AVX2 alone it pays as well: docs/speed.md.
-os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 
-if 'TF_CPP_MIN_LOG_LEVEL' in os.environ:
-  import tensorflow.compat.v1 as tf
-else:
-  # 3 hides even errors: they reach Python as exceptions. The one that does not is the search for
-  # a GPU where there is none.
-  os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
-  logging.getLogger('tensorflow').setLevel(logging.ERROR)
-  with _stderr_without(_GREETINGS):
+@contextlib.contextmanager
+def _without_keras():
+  """Has `import keras` fail, which TensorFlow takes as Keras not being installed."""
+  if 'keras' in sys.modules:
+    yield
+    return
+  sys.modules['keras'] = None
+  try:
+    yield
+  finally:
+    del sys.modules['keras']
+
+
+def _one_pool():
+  """Has glibc's malloc, where it is glibc's, serve all threads from one pool."""
+  m_arena_max = -8  # malloc.h
+  if platform.libc_ver()[0] == 'glibc' and 'MALLOC_ARENA_MAX' not in os.environ:
+    ctypes.CDLL(None).mallopt(m_arena_max, 1)
+
+
+_one_pool()
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+with _without_keras():
+  if 'TF_CPP_MIN_LOG_LEVEL' in os.environ:
     import tensorflow.compat.v1 as tf
-  del os.environ['TF_CPP_MIN_LOG_LEVEL']  # read by now; a program started from here chooses anew
+  else:
+    # 3 hides even errors: they reach Python as exceptions. The one that does not is the search for
+    # a GPU where there is none.
+    os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
+    logging.getLogger('tensorflow').setLevel(logging.ERROR)
+    with _stderr_without(_GREETINGS):
+      import tensorflow.compat.v1 as tf
+    del os.environ['TF_CPP_MIN_LOG_LEVEL']  # read by now; a program started from here chooses anew
 
 tf.disable_eager_execution()
 
