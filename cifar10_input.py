@@ -35,9 +35,9 @@ IMAGE_SIZE = cifar10_augment.IMAGE_SIZE
 READ_RECORDS = 512  # records a call: enough to make a call cheap, few enough to mix files well
 SHUFFLE_FRACTION = 0.4  # of an epoch waits in the record queue before one is drawn; the tutorial's
 MAX_SHUFFLE_RECORDS = 20000  # records, 61 MB; the tutorial's count
-MAX_READERS = 5  # threads, each in a file of its own, so that batches mix files from the start
+READERS = 2  # threads, each in a file of its own, so that batches mix files from the start
+DISTORTERS = 2  # threads; one distorts a batch in 4 ms of a core, a tenth of a step's or less
 BATCHES_AHEAD = 4  # ready batches, 0.9 MB each at 128 pictures
-DISTORTERS = 2  # threads
 
 
 class CIFAR10Record(NamedTuple):
@@ -127,7 +127,7 @@ def _add_runner(queue, capacity, enqueue_ops):
   tf.summary.scalar('fullness', tf.cast(queue.size(), tf.float32) / capacity)
 
 
-def _record_queue(paths, num_records, batch_size, num_epochs, shuffle, repeatable):
+def _record_queue(paths, num_records, batch_size, num_epochs, shuffle, repeatable, readers):
   """Builds the filename queue, the readers and the record queue.
 
   It holds strings: blocks of memory of one size, which take one another's place. Small tensors
@@ -146,7 +146,6 @@ def _record_queue(paths, num_records, batch_size, num_epochs, shuffle, repeatabl
     else:
       capacity = spare
       queue = tf.FIFOQueue(capacity, [tf.string], [[]])
-    readers = min(len(paths), MAX_READERS) if shuffle and not repeatable else 1
     _add_runner(queue, capacity,
                 [queue.enqueue_many([_read_records(filename_queue)]) for _ in range(readers)])
   return queue
@@ -158,18 +157,16 @@ def _batch_queue(record_queue, prepare, batch_size, num_epochs, threads):
     # Only input that ends has a last batch, which may be smaller.
     dequeue = record_queue.dequeue_many if num_epochs is None else record_queue.dequeue_up_to
     queue = tf.FIFOQueue(BATCHES_AHEAD, [tf.float32, tf.int32])
-    enqueue_ops = []
-    for _ in range(threads):
-      images, labels = split_records(_decode(dequeue(batch_size)))
-      images = prepare(images)  # [B, IMAGE_SIZE, IMAGE_SIZE, DEPTH]
-      enqueue_ops.append(queue.enqueue([images, labels]))
-    _add_runner(queue, BATCHES_AHEAD, enqueue_ops)
+    images, labels = split_records(_decode(dequeue(batch_size)))
+    images = prepare(images)  # [B, IMAGE_SIZE, IMAGE_SIZE, DEPTH]
+    _add_runner(queue, BATCHES_AHEAD, [queue.enqueue([images, labels])] * threads)
     shapes = images.shape, labels.shape
     images, labels = queue.dequeue()
     return tf.ensure_shape(images, shapes[0]), tf.ensure_shape(labels, shapes[1])
 
 
-def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatable=False):
+def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatable=False,
+            readers=READERS, distorters=DISTORTERS):
   """Builds the whole path from files to a batch, on the CPU.
 
   Args:
@@ -183,6 +180,8 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatab
     shuffle: whether to mix the records; else they come in the order of the files.
     repeatable: whether, given the graph's seed, shuffled batches repeat from run to run. One
       thread reads and one distorts then.
+    readers, distorters: threads that read, and that prepare batches, if records are shuffled and
+      need not repeat; one of each otherwise.
 
   Returns:
     images float32 [batch_size, IMAGE_SIZE, IMAGE_SIZE, DEPTH] and labels int32 [batch_size].
@@ -191,27 +190,29 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatab
     Failure: a file is missing, empty, or not a whole number of records.
   """
   num_records = sum(count_records(paths))
-  threads = DISTORTERS if shuffle and not repeatable else 1
+  if not shuffle or repeatable:
+    readers = distorters = 1
   with tf.name_scope('input'), tf.device('/cpu:0'):
-    record_queue = _record_queue(paths, num_records, batch_size, num_epochs, shuffle,
-                                 repeatable)
-    return _batch_queue(record_queue, prepare, batch_size, num_epochs, threads)
+    record_queue = _record_queue(paths, num_records, batch_size, num_epochs, shuffle, repeatable,
+                                 min(readers, len(paths)))
+    return _batch_queue(record_queue, prepare, batch_size, num_epochs, distorters)
 
 
 def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True, repeatable=False,
-                     augment=cifar10_augment.TUTORIAL):
+                     augment=cifar10_augment.TUTORIAL, readers=READERS, distorters=DISTORTERS):
   """Builds shuffled and distorted batches of the training files.
 
   Args:
     data_dir: directory that holds DIRECTORY.
-    batch_size, num_epochs, shuffle, repeatable: as for `batches`.
+    batch_size, num_epochs, shuffle, repeatable, readers, distorters: as for `batches`.
     augment: how to distort, as `cifar10_augment.parse` returns it.
 
   Returns:
     As `batches`.
   """
   prepare = functools.partial(cifar10_augment.distort, augment=augment)
-  return batches(data_files(data_dir), batch_size, prepare, num_epochs, shuffle, repeatable)
+  return batches(data_files(data_dir), batch_size, prepare, num_epochs, shuffle, repeatable,
+                 readers, distorters)
 
 
 def inputs(eval_data, data_dir, batch_size, num_epochs=None):

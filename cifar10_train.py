@@ -46,6 +46,12 @@ flags.DEFINE_integer('summary_steps', 100, 'Steps from one set of summaries to t
 flags.DEFINE_integer('seed', None,
                      'Makes two runs on the same CPU give the same losses, bit for bit. It costs '
                      'input speed: one thread reads and one distorts, where else several do.')
+flags.DEFINE_integer('read_threads', cifar10_input.READERS,
+                     'Threads that read, each in a file of its own; more where the disk is slow.',
+                     lower_bound=1)
+flags.DEFINE_integer('distort_threads', cifar10_input.DISTORTERS,
+                     'Threads that distort batches; more where batch_queue/fullness in TensorBoard '
+                     'comes near 0.', lower_bound=1)
 flags.DEFINE_float('first_batch_secs', 120, 'Seconds to wait for the first batch.', lower_bound=0)
 flags.adopt_module_key_flags(cifar10)
 
@@ -114,7 +120,8 @@ def build(options):
   global_step = tf.train.get_or_create_global_step()
   images, labels = cifar10_input.distorted_inputs(
       options.data_dir, options.batch_size, options.num_epochs,
-      repeatable=options.seed is not None, augment=cifar10_augment.parse(options.augment))
+      repeatable=options.seed is not None, augment=cifar10_augment.parse(options.augment),
+      readers=options.read_threads, distorters=options.distort_threads)
   tf.summary.image('images', images, max_outputs=10)
   dtype = cifar10.compute_dtype(options.use_fp16)
   loss = cifar10.loss(cifar10.inference(images, recipe, dtype), labels)
@@ -129,7 +136,6 @@ def _hooks(options, step, loss, scaffold, signals):
   """Returns what watches the session, in the order in which it is told of a step."""
   save_secs = None if options.save_checkpoint_steps else options.save_checkpoint_secs
   return [
-      cifar10_hooks.FirstBatchHook(options.first_batch_secs, signals),
       cifar10_hooks.FiniteLossHook(step, loss),  # before anything is saved
       cifar10_hooks.LoggerHook(step, loss, options.batch_size, options.max_steps,
                                options.log_frequency),
@@ -141,6 +147,8 @@ def _hooks(options, step, loss, scaffold, signals):
       tf.train.CheckpointSaverHook(
           options.train_dir, save_secs, options.save_checkpoint_steps, scaffold=scaffold,
           listeners=[cifar10_hooks.FiniteWeightsListener()], save_graph_def=False),
+      # Last, for the others start while the queues fill.
+      cifar10_hooks.FirstBatchHook(options.first_batch_secs, signals),
   ]
 
 

@@ -1,0 +1,99 @@
+"""What a step costs as things grow: with the steps done, the data's size, the batch's size.
+
+  python benchmarks/growth.py --data_dir cifar10_data/ --out growth/
+
+Trains by this project's trainer, each time in a process of its own on an otherwise idle machine,
+and prints three Markdown tables. The data of ten times the size is the training files ten times
+over, written to --out (1.5 GB) and removed at the end.
+"""
+import os
+import shutil
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
+
+from absl import flags  # noqa: E402
+
+import cifar10  # noqa: E402
+import cifar10_app  # noqa: E402
+import cifar10_input  # noqa: E402
+from benchmarks import speed  # noqa: E402
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer('long_steps', 10000, 'Steps of the long run.', lower_bound=100)
+flags.DEFINE_integer('short_steps', 200, 'Steps of every other run.', lower_bound=20)
+flags.adopt_module_key_flags(speed)
+
+BATCH_SIZES = (32, 64, 128, 256, 512, 1024)
+TIMES = 10  # the data
+PARTS_OF_LONG = 10  # rows of the table
+
+
+def enlarge(data_dir, target):
+  """Writes the training files TIMES over, and the test file as it is; returns the directory."""
+  os.makedirs(os.path.join(target, cifar10_input.DIRECTORY), exist_ok=True)
+  for kind, times in (False, TIMES), (True, 1):
+    for source, path in zip(cifar10_input.data_files(data_dir, kind),
+                            cifar10_input.data_files(target, kind), strict=True):
+      with open(path, 'wb') as file:
+        for _ in range(times):
+          with open(source, 'rb') as part:
+            shutil.copyfileobj(part, file)
+  return target
+
+
+def train(data_dir, steps, warmup, *more):
+  """Measures training in a process of its own; returns what it printed."""
+  return speed.measure(speed.PROGRAMS[0], 'training', data_dir, warmup, steps, more=more)
+
+
+def between(result, begin, end):
+  """Returns milliseconds a step between two steps that the log has."""
+  def total(step):  # from the first step on
+    return result['ms by step'][str(step)] * (step - 1)
+  return (total(end) - total(begin)) / (end - begin)
+
+
+def over_steps(result, steps):
+  """Returns the table of one long run."""
+  part = steps // PARTS_OF_LONG // 10 * 10
+  lines = ['| steps | ms a step |', '| --- | --- |']
+  for begin in range(part, PARTS_OF_LONG * part, part):
+    end = begin + part
+    lines.append('| %d to %d | %.1f |' % (begin, end, between(result, begin, end)))
+  return '\n'.join(lines + ['', 'Peak memory %.0f MiB.' % result['peak MiB']])
+
+
+def row(name, result, batch_size):
+  """Returns a row: milliseconds a step, microseconds a picture, first step, memory."""
+  picture = 1e6 / result['images/s']
+  return '| %s | %.1f | %.0f | %.1f | %.0f |' % (
+      name, picture * batch_size / 1e3, picture, result['first step s'], result['peak MiB'])
+
+
+def head(what):
+  """Returns the first two lines of a table of rows."""
+  return '| %s | ms a step | us a picture | first step s | peak MiB |\n%s|' % (what, '| --- ' * 5)
+
+
+def main(argv):
+  del argv
+  cifar10.maybe_download_and_extract()
+  short = FLAGS.short_steps
+  print(head('batch size'), flush=True)
+  for size in BATCH_SIZES:
+    result = train(FLAGS.data_dir, short, 20, '--batch_size', str(size))
+    print(row(str(size), result, size), flush=True)
+  large = enlarge(FLAGS.data_dir, os.path.join(FLAGS.out, 'large'))
+  try:
+    print('\n' + head('data'), flush=True)
+    for name, data_dir in ('as it is', FLAGS.data_dir), ('%d times' % TIMES, large):
+      print(row(name, train(data_dir, short, 20), cifar10.BATCH_SIZE), flush=True)
+  finally:
+    shutil.rmtree(large)
+  result = train(FLAGS.data_dir, FLAGS.long_steps, 0)
+  print('\n' + over_steps(result, FLAGS.long_steps))
+
+
+if __name__ == '__main__':
+  cifar10_app.run(main)

@@ -1,0 +1,111 @@
+"""The same network as Keras 3's guides have one write it: `Model.fit` over `tf.data`."""
+import glob
+import os
+import time
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+import keras
+import measure
+import tensorflow as tf
+
+CROP, RECORD, SHUFFLE = 24, 3073, 20000
+
+
+def decode(value):
+  """One record as picture and label."""
+  record = tf.io.decode_raw(value, tf.uint8)
+  picture = tf.transpose(tf.reshape(record[1:], [3, 32, 32]), [1, 2, 0])
+  return picture, tf.cast(record[0], tf.int32)
+
+
+def distort(value):
+  """One record, distorted."""
+  picture, label = decode(value)
+  picture = tf.image.random_flip_left_right(tf.image.random_crop(picture, [CROP, CROP, 3]))
+  picture = tf.image.random_brightness(tf.cast(picture, tf.float32), 63)
+  picture = tf.image.random_contrast(picture, 0.2, 1.8)
+  return tf.image.per_image_standardization(picture), label
+
+
+def centre(value):
+  """One record's centre."""
+  picture, label = decode(value)
+  return tf.image.per_image_standardization(picture[4:-4, 4:-4]), label
+
+
+def batches(data_dir, pattern, prepare, shuffle):
+  """A tf.data.Dataset without end, of prepared batches."""
+  files = sorted(glob.glob(os.path.join(data_dir, 'cifar-10-batches-bin', pattern)))
+  data = tf.data.FixedLengthRecordDataset(files, RECORD)
+  data = data.shuffle(SHUFFLE) if shuffle else data
+  data = data.repeat().map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+  return data.batch(measure.BATCH_SIZE, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+class Norm(keras.layers.Layer):
+  """Local response normalisation, which Keras lacks."""
+
+  def call(self, x):
+    return tf.nn.local_response_normalization(x, 4, bias=1.0, alpha=0.001 / 9.0, beta=0.75)
+
+
+def compiled_model():
+  """The network, ready to train."""
+  layers = keras.layers
+  decay = keras.regularizers.L2(0.002)  # Keras has no half in front of the square
+  model = keras.Sequential([
+      keras.Input((CROP, CROP, 3)),
+      layers.Conv2D(64, 5, padding='same', activation='relu'),
+      layers.MaxPooling2D(3, 2, 'same'),
+      Norm(),
+      layers.Conv2D(64, 5, padding='same', activation='relu'),
+      Norm(),
+      layers.MaxPooling2D(3, 2, 'same'),
+      layers.Flatten(),
+      layers.Dense(384, activation='relu', kernel_regularizer=decay),
+      layers.Dense(192, activation='relu', kernel_regularizer=decay),
+      layers.Dense(10)])
+  model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9999),
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+  return model
+
+
+class Clock(keras.callbacks.Callback):
+  """Notes when the first batch was done, and when the last one of the warm-up."""
+
+  def __init__(self, warmup):
+    super().__init__()
+    self.warmup, self.done = warmup, 0
+
+  def on_train_batch_end(self, batch, logs=None):
+    self.done += 1
+    if self.done == 1:
+      self.first = time.perf_counter()
+    if self.done == self.warmup:
+      self.since = time.perf_counter()
+
+  on_test_batch_end = on_train_batch_end
+
+
+def main():
+  args = measure.arguments()
+  begin = time.perf_counter()
+  if args.dtype == 'bfloat16':
+    keras.mixed_precision.set_global_policy('mixed_bfloat16')
+  if args.part == 'input':
+    step = iter(batches(args.data_dir, 'data_batch_*.bin', distort, shuffle=True))
+    measure.report(measure.timed(lambda: next(step), begin, args.warmup, args.steps))
+  clock, steps = Clock(args.warmup), args.warmup + args.steps
+  if args.part == 'training':
+    data = batches(args.data_dir, 'data_batch_*.bin', distort, shuffle=True)
+    compiled_model().fit(data, steps_per_epoch=steps, callbacks=[clock], verbose=0)
+  else:
+    data = batches(args.data_dir, 'test_batch.bin', centre, shuffle=False)
+    compiled_model().evaluate(data, steps=steps, callbacks=[clock], verbose=0)
+  seconds = time.perf_counter() - clock.since
+  measure.report({'first step s': clock.first - begin,
+                  'images/s': args.steps * measure.BATCH_SIZE / seconds})
+
+
+if __name__ == '__main__':
+  main()

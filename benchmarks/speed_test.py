@@ -1,0 +1,75 @@
+"""Tests of the benchmarks of speed and growth: tiny runs on drawn shapes."""
+import contextlib
+import io
+import os
+import tempfile
+import types
+
+import cifar10_input
+import cifar10_sample
+from benchmarks import growth, speed
+from cifar10_tf import tf
+
+
+class SpeedTest(tf.test.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.directory = tempfile.mkdtemp(dir=self.get_temp_dir())
+    self.data_dir = cifar10_sample.make_sample(os.path.join(self.directory, 'data'), 200, 200)
+    self.data_dir = os.path.dirname(self.data_dir)
+
+  def testProgramsTrainAndTheTableHasThem(self):
+    programs = [speed.PROGRAMS[0]._replace(parts=('training', 'input')),
+                speed.PROGRAMS[1]._replace(parts=('input',))]
+    options = types.SimpleNamespace(rounds=1, data_dir=self.data_dir, warmup=10, steps=10,
+                                    torch_python='none')
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+      results = speed.measure_all(programs, options)
+    self.assertCountEqual(results, [(speed.PROJECT, 'training'), (speed.PROJECT, 'input'),
+                                    (speed.TUTORIAL, 'input')])
+    for numbers in results.values():
+      self.assertGreater(numbers[0]['images/s'], 0)
+      self.assertGreater(numbers[0]['peak MiB'], 100)
+    self.assertLen(out.getvalue().splitlines(), 3)
+    rows = speed.table(results, programs).splitlines()
+    self.assertLen(rows, 4)
+    self.assertEqual(rows[3].count('| -'), 4)  # of the tutorial's row only the input was measured
+    path = os.path.join(self.directory, 'speed.png')
+    speed.draw(results, programs, path)
+    with open(path, 'rb') as file:
+      self.assertEqual(file.read(4), b'\x89PNG')
+
+  def testRatiosAreOfMedians(self):
+    results = {(speed.PROJECT, 'training'): [{'images/s': n, 'first step s': 1.0, 'peak MiB': 80}
+                                             for n in (90, 100, 1000)],
+               (speed.TUTORIAL, 'training'): [{'images/s': n, 'first step s': 2.0, 'peak MiB': 100}
+                                              for n in (10, 50, 60)]}
+    lines = speed.ratios(results, speed.PROGRAMS[:2]).splitlines()
+    self.assertEqual([line.split()[-1] for line in lines], ['2.00', '0.50', '0.80'])
+    self.assertEqual(speed.cell([90, 1000, 100]), '100 (90-1,000)')
+    self.assertEqual(speed.cell([]), '-')
+
+  def testAPeerThatFailsIsNamed(self):
+    with self.assertRaisesRegex(speed.Failure, "the tutorial's structure failed: .*Run it by"):
+      speed.measure(speed.PROGRAMS[1], 'nothing', self.data_dir, 1, 1)
+
+  def testALibraryThatIsMissing(self):
+    self.assertTrue(speed.installed(speed.PROGRAMS[0], 'none'))
+    missing = speed.PROGRAMS[0]._replace(library='no_such_library')
+    self.assertFalse(speed.installed(missing, 'none'))
+
+  def testGrowth(self):
+    large = growth.enlarge(self.data_dir, os.path.join(self.directory, 'large'))
+    self.assertEqual(cifar10_input.count_records(cifar10_input.data_files(large)),
+                     [10 * n for n in cifar10_input.count_records(
+                         cifar10_input.data_files(self.data_dir))])
+    # 100 ms a step up to step 20 (but for the first), 200 after it.
+    result = {'ms by step': {'20': 100.0, '40': (19 * 100 + 20 * 200) / 39}}
+    self.assertAlmostEqual(growth.between(result, 20, 40), 200.0)
+    result = {'images/s': 1000.0, 'first step s': 2.0, 'peak MiB': 800}
+    self.assertEqual(growth.row('128', result, 128), '| 128 | 128.0 | 1000 | 2.0 | 800 |')
+
+
+if __name__ == '__main__':
+  tf.test.main()
