@@ -1,10 +1,10 @@
 """The gradients of a convolution with a sixth of the multiplications, for processors (CPUs).
 
 A kernel of 5 taps that slides over 8 pixels gives 4 values and takes 4 x 5 = 20 products, where
-Winograd's way takes 8. Pixels and taps count as the coefficients of polynomials; convolving is
-multiplying those, and a product of degree 7 is known once its values at 8 points are: one product
-each. Going to the points and back are small matrices of constants. On tiles of 8x8 pixels 64
-products do the work of 400.
+Winograd's way takes 8. Take 4 values and 5 taps as the coefficients of two polynomials: their
+product, of degree 7, is known once its values at 8 points are, with one multiplication each. Going
+to the points and back are small matrices of constants; transposed, the same matrices take 8 pixels
+to 4 values. On tiles of 8x8 pixels 64 products do the work of 400.
 
 It is what GPU libraries do by themselves for kernels of 3x3: Lavin and Gray 2015, "Fast Algorithms
 for Convolutional Neural Networks", https://arxiv.org/abs/1509.09308. The price is rounding: about
@@ -71,7 +71,7 @@ def winograd(x, weights):
   """
   size, taps, channels, filters = x.shape[1], weights.shape[0], x.shape[3], weights.shape[3]
   step = TILE - taps + 1
-  if x.shape[2] != size or weights.shape[1] != taps or taps % 2 == 0 or size % step:
+  if x.shape[2] != size or weights.shape[1] != taps or taps % 2 == 0 or step < 1 or size % step:
     raise ValueError('no tiles of %d pixels for pictures %s and kernels %s'
                      % (TILE, x.shape, weights.shape))
   count = size // step  # tiles a side, T below

@@ -195,7 +195,10 @@ class FirstBatchHook(tf.train.SessionRunHook):
 
   def after_create_session(self, session, coord):
     give_up = time.monotonic() + self._timeout_secs
-    while not coord.should_stop() and not self._signals.number:
+    while not coord.should_stop():
+      if self._signals.number:
+        coord.request_stop()
+        return
       sizes, closed = session.run([self._sizes, self._closed])
       if sizes[self._last] or closed:
         return

@@ -164,8 +164,8 @@ class HooksTest(tf.test.TestCase):
   def testSignalEndsTheWaitForTheFirstBatch(self):
     _queue_that_waits()
     hook = cifar10_hooks.FirstBatchHook(30, mock.Mock(number=signal.SIGTERM))
-    with tf.train.MonitoredTrainingSession(hooks=[hook], stop_grace_period_secs=1):
-      pass
+    with tf.train.MonitoredTrainingSession(hooks=[hook], stop_grace_period_secs=1) as session:
+      self.assertTrue(session.should_stop())  # else the first step would wait in its place
 
   def testWaitEndsWithTheFirstBatch(self):
     batch = _queue_fed_by(tf.constant(5)).dequeue()

@@ -192,7 +192,7 @@ class InferenceTest(tf.test.TestCase):
   def testLossAndGradientsAreThoseOfThePlainFormulation(self):
     images, values = random_pictures(16, seed=5), random_values(4)
     labels = np.arange(16) % 10
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), tf.device('/cpu:0'), tf.Session() as session:
       fast = cifar10.loss(cifar10.inference(tf.constant(images)), tf.constant(labels, tf.int32))
       plain = plain_loss(tf.constant(images), tf.constant(labels, tf.int32))
       session.run(tf.global_variables_initializer())

@@ -7,11 +7,11 @@ program. So are the things that TensorFlow reads once, while it is loaded:
            finds AVX-512; with AVX2 alone it pays as well (docs/speed.md). TF_ENABLE_ONEDNN_OPTS=0
            turns it off.
   Keras    is loaded with TensorFlow, and matplotlib and SciPy with Keras: a fifth of the time and
-           46 MB. No room here uses it; `tf.keras` still loads it when it is first asked for.
+           46 MiB. No module here uses it; `tf.keras` still loads it when it is first asked for.
   garbage  is looked for by Python time and again while a million objects are made that stay.
-           Not to do so meanwhile is a tenth of the time.
-  malloc   keeps a pool for each thread, and no thread frees memory for another. One pool for all
-           is 50 MB less. MALLOC_ARENA_MAX, which glibc reads itself, says otherwise.
+           Not to do so meanwhile saves a seventh of the time.
+  malloc   keeps a pool for each thread, and what is free in one serves no other. One pool for all
+           is 50 MiB less. MALLOC_ARENA_MAX, which glibc reads itself, says otherwise.
   logging  On a machine without a GPU TensorFlow 2.21 prints warnings before a program's first
            line, and it marks each queue runner as deprecated; a run that works should print none.
            Set TF_CPP_MIN_LOG_LEVEL (0 shows everything, 3 the least) to see what it has to say.
@@ -19,12 +19,14 @@ program. So are the things that TensorFlow reads once, while it is loaded:
 import contextlib
 import ctypes
 import gc
+import importlib.util
 import logging
 import os
 import platform
 import re
 import sys
 import tempfile
+import types
 
 # What the C++ side writes while it is loaded, before it reads any setting.
 _GREETINGS = (b'absl::InitializeLog() is called', b'Could not find cuda drivers',
@@ -48,14 +50,19 @@ def _stderr_without(greetings):
       os.write(2, b''.join(rest))
 
 
-
 @contextlib.contextmanager
 def _without_keras():
-  """Has `import keras` fail, which TensorFlow takes as Keras not being installed."""
-  if 'keras' in sys.modules:
+  """Has `import keras.src` fail, which TensorFlow takes as Keras not being installed.
+
+  A stand-in tells where Keras lies, for `from tensorflow.keras import layers` needs that, but has
+  nothing in it.
+  """
+  if 'keras' in sys.modules or not importlib.util.find_spec('keras'):
     yield
     return
-  sys.modules['keras'] = None
+  stand_in = types.ModuleType('keras')
+  stand_in.__spec__ = importlib.util.find_spec('keras')
+  sys.modules['keras'] = stand_in
   try:
     yield
   finally:

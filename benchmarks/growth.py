@@ -20,13 +20,17 @@ import cifar10_input  # noqa: E402
 from benchmarks import speed  # noqa: E402
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer('long_steps', 10000, 'Steps of the long run.', lower_bound=100)
-flags.DEFINE_integer('short_steps', 200, 'Steps of every other run.', lower_bound=20)
-flags.adopt_module_key_flags(speed)
-
 BATCH_SIZES = (32, 64, 128, 256, 512, 1024)
 TIMES = 10  # the data
 PARTS_OF_LONG = 10  # rows of the table
+
+
+def define_flags():
+  """Defines the flags of this program; where it is only imported, they might clash with others'."""
+  flags.DEFINE_string('out', 'growth', 'Directory of the enlarged data.')
+  flags.DEFINE_integer('long_steps', 10000, 'Steps of the long run.', lower_bound=100)
+  flags.DEFINE_integer('short_steps', 200, 'Steps of every other run.', lower_bound=20)
+  flags.adopt_module_key_flags(cifar10)
 
 
 def enlarge(data_dir, target):
@@ -50,7 +54,7 @@ def train(data_dir, steps, warmup, *more):
 def between(result, begin, end):
   """Returns milliseconds a step between two steps that the log has."""
   def total(step):  # from the first step on
-    return result['ms by step'][str(step)] * (step - 1)
+    return result['ms by step'][str(step)] * (step - 1) if step > 1 else 0.0
   return (total(end) - total(begin)) / (end - begin)
 
 
@@ -58,8 +62,8 @@ def over_steps(result, steps):
   """Returns the table of one long run."""
   part = steps // PARTS_OF_LONG // 10 * 10
   lines = ['| steps | ms a step |', '| --- | --- |']
-  for begin in range(part, PARTS_OF_LONG * part, part):
-    end = begin + part
+  for end in range(part, PARTS_OF_LONG * part + 1, part):
+    begin = max(1, end - part)
     lines.append('| %d to %d | %.1f |' % (begin, end, between(result, begin, end)))
   return '\n'.join(lines + ['', 'Peak memory %.0f MiB.' % result['peak MiB']])
 
@@ -84,16 +88,18 @@ def main(argv):
   for size in BATCH_SIZES:
     result = train(FLAGS.data_dir, short, 20, '--batch_size', str(size))
     print(row(str(size), result, size), flush=True)
-  large = enlarge(FLAGS.data_dir, os.path.join(FLAGS.out, 'large'))
+  large = os.path.join(FLAGS.out, 'large')
   try:
+    enlarge(FLAGS.data_dir, large)
     print('\n' + head('data'), flush=True)
     for name, data_dir in ('as it is', FLAGS.data_dir), ('%d times' % TIMES, large):
       print(row(name, train(data_dir, short, 20), cifar10.BATCH_SIZE), flush=True)
   finally:
-    shutil.rmtree(large)
+    shutil.rmtree(large, ignore_errors=True)
   result = train(FLAGS.data_dir, FLAGS.long_steps, 0)
   print('\n' + over_steps(result, FLAGS.long_steps))
 
 
 if __name__ == '__main__':
+  define_flags()
   cifar10_app.run(main)

@@ -9,6 +9,7 @@ only the ratios mean something elsewhere. Programs whose libraries are not insta
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,17 +24,20 @@ import cifar10_app  # noqa: E402
 from cifar10_app import Failure  # noqa: E402
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('out', 'speed', 'Directory of results and the chart.')
-flags.DEFINE_integer('rounds', 3, 'Times that each program runs.', lower_bound=1)
-flags.DEFINE_integer('warmup', 50, 'Steps that are not timed.', lower_bound=10)
-flags.DEFINE_integer('steps', 250, 'Steps that are.', lower_bound=10)
-flags.DEFINE_string('torch_python', sys.executable, 'The Python that has PyTorch.')
-flags.adopt_module_key_flags(cifar10)
-
 PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers')
 PARTS = ('training', 'input', 'evaluation')
 COLUMNS = [('training', 'images/s'), ('input', 'images/s'), ('evaluation', 'images/s'),
            ('training', 'first step s'), ('training', 'peak MiB')]
+
+
+def define_flags():
+  """Defines the flags of this program; where it is only imported, they might clash with others'."""
+  flags.DEFINE_string('out', 'speed', 'Directory of results and the chart.')
+  flags.DEFINE_integer('rounds', 3, 'Times that each program runs.', lower_bound=1)
+  flags.DEFINE_integer('warmup', 50, 'Steps that are not timed.', lower_bound=10)
+  flags.DEFINE_integer('steps', 250, 'Steps that are.', lower_bound=10)
+  flags.DEFINE_string('torch_python', sys.executable, 'The Python that has PyTorch.')
+  flags.adopt_module_key_flags(cifar10)
 
 
 class Program(NamedTuple):
@@ -71,9 +75,16 @@ def python_of(program, torch_python):
 
 
 def installed(program, torch_python):
-  """Returns whether a program's library is there."""
+  """Returns whether a program's library is there.
+
+  Raises:
+    Failure: there is no such Python.
+  """
   found = 'import importlib.util, sys; sys.exit(importlib.util.find_spec(%r) is None)'
-  return not subprocess.call([python_of(program, torch_python), '-c', found % program.library])
+  python = python_of(program, torch_python)
+  if not shutil.which(python):
+    raise Failure('%s: no such program. --torch_python takes the Python that has PyTorch.' % python)
+  return not subprocess.call([python, '-c', found % program.library])
 
 
 def measure(program, part, data_dir, warmup, steps, torch_python=sys.executable, more=()):
@@ -181,7 +192,7 @@ def draw(results, programs, path):
       panel.text(middle, place, f' {middle:,.0f}', va='bottom', fontsize=8)
     panel.set(yticks=range(len(shown)), yticklabels=[program.name for program in shown],
               title=part, xlabel='images/s')
-    panel.margins(x=0.18)
+    panel.set_xlim(right=1.25 * panel.get_xlim()[1])  # room for the numbers
     panel.tick_params(labelsize=8)
   figure.tight_layout()
   figure.savefig(path, dpi=72)
@@ -204,8 +215,8 @@ def main(argv):
     json.dump([[*key, numbers] for key, numbers in results.items()], file)
   print('\n%d cores, %s, Python %s' % (os.cpu_count(), platform.machine(),
                                        platform.python_version()))
-  print('Products of matrices: %.0f to %.0f GFLOP/s, so at most %.0f images/s of training by plain '
-        'sums; memory: %.1f GB/s.\n' % (
+  print('Products of matrices: %.0f to %.0f GFLOP/s, %.0f images/s of training if plain sums were '
+        'all of it; memory: %.1f GB/s.\n' % (
             min(each['GFLOP/s'] for each in limits), max(each['GFLOP/s'] for each in limits),
             max(each['images/s'] for each in limits), max(each['GB/s'] for each in limits)))
   print(table(results, programs))
@@ -216,4 +227,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
+  define_flags()
   cifar10_app.run(main)

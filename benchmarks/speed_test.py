@@ -1,4 +1,5 @@
 """Tests of the benchmarks of speed and growth: tiny runs on drawn shapes."""
+import collections
 import contextlib
 import io
 import os
@@ -7,7 +8,8 @@ import types
 
 import cifar10_input
 import cifar10_sample
-from benchmarks import growth, speed
+from benchmarks import growth, speed, step_profile
+from cifar10_app import Failure
 from cifar10_tf import tf
 
 
@@ -51,13 +53,21 @@ class SpeedTest(tf.test.TestCase):
     self.assertEqual(speed.cell([]), '-')
 
   def testAPeerThatFailsIsNamed(self):
-    with self.assertRaisesRegex(speed.Failure, "the tutorial's structure failed: .*Run it by"):
+    with self.assertRaisesRegex(Failure, "the tutorial's structure failed: .*Run it by"):
       speed.measure(speed.PROGRAMS[1], 'nothing', self.data_dir, 1, 1)
 
   def testALibraryThatIsMissing(self):
+    with self.assertRaisesRegex(Failure, 'no_such_python: no such program'):
+      speed.installed(speed.PROGRAMS[-1], 'no_such_python')
     self.assertTrue(speed.installed(speed.PROGRAMS[0], 'none'))
     missing = speed.PROGRAMS[0]._replace(library='no_such_library')
     self.assertFalse(speed.installed(missing, 'none'))
+
+  def testProfileSumsAndLeavesOutWhatIsSmall(self):
+    total = collections.Counter({('Conv2D', 'a'): 90.0, ('Mul', 'b'): 9.0, ('Add', 'c'): 1.0})
+    self.assertEqual(step_profile.table(total, 2.0).splitlines()[2:], [
+        '| 90.0% | 90.00 | Conv2D | a |', '| 9.0% | 9.00 | Mul | b |',
+        '| 1.0% | 1.00 | 1 others | |'])
 
   def testGrowth(self):
     large = growth.enlarge(self.data_dir, os.path.join(self.directory, 'large'))
@@ -67,6 +77,11 @@ class SpeedTest(tf.test.TestCase):
     # 100 ms a step up to step 20 (but for the first), 200 after it.
     result = {'ms by step': {'20': 100.0, '40': (19 * 100 + 20 * 200) / 39}}
     self.assertAlmostEqual(growth.between(result, 20, 40), 200.0)
+    self.assertAlmostEqual(growth.between(result, 1, 20), 100.0)
+    result = {'ms by step': {str(10 * n): 50.0 for n in range(1, 11)}, 'peak MiB': 700}
+    rows = growth.over_steps(result, 100).splitlines()
+    self.assertEqual(rows[2:4], ['| 1 to 10 | 50.0 |', '| 10 to 20 | 50.0 |'])
+    self.assertEqual(rows[-3:], ['| 90 to 100 | 50.0 |', '', 'Peak memory 700 MiB.'])
     result = {'images/s': 1000.0, 'first step s': 2.0, 'peak MiB': 800}
     self.assertEqual(growth.row('128', result, 128), '| 128 | 128.0 | 1000 | 2.0 | 800 |')
 

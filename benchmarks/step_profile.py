@@ -21,10 +21,14 @@ import cifar10_train  # noqa: E402
 from cifar10_tf import tf  # noqa: E402
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer('steps', 10, 'Steps to trace.', lower_bound=1)
-flags.DEFINE_integer('warmup', 20, 'Steps before.', lower_bound=1)
-flags.DEFINE_float('percent', 2.0, 'Smallest share to show.', lower_bound=0)
-flags.adopt_module_key_flags(cifar10)
+
+
+def define_flags():
+  """Defines the flags of this program; where it is only imported, they might clash with others'."""
+  flags.DEFINE_integer('steps', 10, 'Steps to trace.', lower_bound=1)
+  flags.DEFINE_integer('warmup', 20, 'Steps before.', lower_bound=1)
+  flags.DEFINE_float('percent', 2.0, 'Smallest share to show.', lower_bound=0)
+  flags.adopt_module_key_flags(cifar10)
 
 
 def trace(session, step, count):
@@ -69,8 +73,9 @@ def main(argv):
   cifar10.maybe_download_and_extract()
   with tf.Graph().as_default():
     step, _ = cifar10_train.build(FLAGS)
+    dtype = cifar10.compute_dtype(FLAGS.use_fp16)
     initialise = [tf.global_variables_initializer(), tf.local_variables_initializer()]
-    with tf.Session(config=cifar10.session_config()) as session:
+    with tf.Session(config=cifar10.session_config(dtype)) as session:
       session.run(initialise)
       coord = tf.train.Coordinator()
       threads = tf.train.start_queue_runners(session, coord)
@@ -87,4 +92,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
+  define_flags()
   cifar10_app.run(main)

@@ -84,7 +84,7 @@ class Clock(keras.callbacks.Callback):
     if self.done == self.warmup:
       self.since = time.perf_counter()
 
-  on_test_batch_end = on_train_batch_end
+  on_test_batch_end = on_train_batch_end  # what `evaluate` calls
 
 
 def main():

@@ -1,19 +1,21 @@
-"""What every measured program does: count its flags, time its steps, print one line of JSON.
+"""What every measured program does: parse its flags, time its steps, print one line of JSON.
 
 A peer runs in a process of its own, as `python benchmarks/peers/NAME.py PART --data_dir DIR`, where
 PART is `training`, `input` (batches are made and dropped) or `evaluation` (of the test file). Time
-begins once libraries are imported; that takes each about as long, and is none of its own doing.
+begins once libraries are imported.
 """
 import argparse
 import json
 import os
 import resource
+import shutil
 import sys
+import tempfile
 import time
 
 BATCH_SIZE = 128  # pictures
-TEST_PICTURES = 10000
 PARTS = ('training', 'input', 'evaluation')
+_scratch = []  # directories to remove
 
 
 def arguments():
@@ -28,13 +30,20 @@ def arguments():
   return parser.parse_args()
 
 
-def timed(step, begin, warmup, steps):
+def scratch():
+  """Returns a new directory, which `report` removes."""
+  _scratch.append(tempfile.mkdtemp())
+  return _scratch[-1]
+
+
+def timed(step, begin, warmup, steps, batch_size=BATCH_SIZE):
   """Times a function that takes one step.
 
   Args:
     step: function without arguments.
     begin: `time.perf_counter()` once libraries were imported.
     warmup, steps: calls that are not timed, and that are.
+    batch_size: pictures a step.
 
   Returns:
     A dict: seconds until the first step was done, and images/s.
@@ -46,7 +55,7 @@ def timed(step, begin, warmup, steps):
   since = time.perf_counter()
   for _ in range(steps):
     step()
-  return {'first step s': first, 'images/s': steps * BATCH_SIZE / (time.perf_counter() - since)}
+  return {'first step s': first, 'images/s': steps * batch_size / (time.perf_counter() - since)}
 
 
 def report(result):
@@ -56,5 +65,7 @@ def report(result):
   """
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
   result['peak MiB'] = peak / (2**20 if sys.platform == 'darwin' else 2**10)
+  for directory in _scratch:
+    shutil.rmtree(directory, ignore_errors=True)
   print(json.dumps(result), flush=True)
   os._exit(0)

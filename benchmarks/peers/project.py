@@ -4,7 +4,6 @@ import io
 import os
 import re
 import sys
-import tempfile
 import time
 from datetime import datetime
 
@@ -12,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 import measure
 
+import cifar10
 import cifar10_app
 import cifar10_eval
 import cifar10_input
@@ -32,7 +32,7 @@ def training(args):
   begin_step = max(1, args.warmup // LOG_STEPS * LOG_STEPS)
   last = begin_step // LOG_STEPS * LOG_STEPS + max(1, args.steps // LOG_STEPS) * LOG_STEPS
   cifar10_app.parse_flags([
-      'cifar10_train.py', '--data_dir=' + args.data_dir, '--train_dir=' + tempfile.mkdtemp(),
+      'cifar10_train.py', '--data_dir=' + args.data_dir, '--train_dir=' + measure.scratch(),
       '--max_steps=%d' % last, '--batch_size=%d' % args.batch_size,
       '--use_fp16=%s' % (args.dtype != 'float32')])
   log, begin = io.StringIO(), time.time()
@@ -48,8 +48,10 @@ def input_alone(args):
   """Makes batches with the tutorial's distortions, and drops them."""
   begin = time.perf_counter()
   images, _ = cifar10_input.distorted_inputs(args.data_dir, args.batch_size)
-  with tf.train.MonitoredSession() as session:
-    return measure.timed(lambda: session.run(images.op), begin, args.warmup, args.steps)
+  creator = tf.train.ChiefSessionCreator(config=cifar10.session_config())
+  with tf.train.MonitoredSession(creator) as session:
+    return measure.timed(lambda: session.run(images.op), begin, args.warmup, args.steps,
+                         args.batch_size)
 
 
 def evaluation(args):
@@ -57,7 +59,7 @@ def evaluation(args):
 
   The first step's time is that of a whole score with its graph; images/s are the second score's.
   """
-  train_dir = tempfile.mkdtemp()
+  train_dir = measure.scratch()
   cifar10_app.parse_flags(['cifar10_train.py', '--data_dir=' + args.data_dir,
                            '--train_dir=' + train_dir, '--max_steps=1'])
   with contextlib.redirect_stdout(io.StringIO()):

@@ -5,7 +5,6 @@ queue, `tf.nn.lrn`, summaries, checkpoints, the guard against NaN, all settings 
 """
 import glob
 import os
-import tempfile
 import time
 
 import measure
@@ -16,9 +15,9 @@ tf.logging.set_verbosity(tf.logging.ERROR)
 CROP, RECORD, SHUFFLE, THREADS = 24, 3073, 20000, 16
 
 
-def read(pattern, num_epochs=None):
+def read(pattern):
   """Reads one record: uint8 [32, 32, 3] and int32 []."""
-  names = tf.train.string_input_producer(sorted(glob.glob(pattern)), num_epochs=num_epochs)
+  names = tf.train.string_input_producer(sorted(glob.glob(pattern)))
   _, value = tf.FixedLengthRecordReader(RECORD).read(names)
   record = tf.reshape(tf.decode_raw(value, tf.uint8), [RECORD])
   picture = tf.transpose(tf.reshape(record[1:], [3, 32, 32]), [1, 2, 0])
@@ -40,22 +39,23 @@ def training_batch(data_dir):
 
 
 def test_batch(data_dir):
-  """The centre of each test picture, in order; the last batch is begun anew, as it was."""
+  """The centre of test pictures, over and over: the last batch runs into the next pass."""
   picture, label = read(os.path.join(data_dir, 'cifar-10-batches-bin', 'test_batch.bin'))
   picture = tf.image.resize_image_with_crop_or_pad(tf.cast(picture, tf.float32), CROP, CROP)
   return tf.train.batch([tf.image.per_image_standardization(picture), label],
                         measure.BATCH_SIZE, THREADS, 3 * measure.BATCH_SIZE)
 
 
-def layer(name, shape, stddev, bias, combine, decay=0.0):
-  """A layer's weighted sums, with its summaries."""
+def layer(name, shape, stddev, bias, combine, decay=0.0, relu=True):
+  """A layer, with its summaries."""
   with tf.variable_scope(name):
     weights = tf.get_variable('weights', shape,
                               initializer=tf.truncated_normal_initializer(stddev=stddev))
     biases = tf.get_variable('biases', shape[-1:], initializer=tf.constant_initializer(bias))
     if decay:
       tf.add_to_collection('losses', decay * tf.nn.l2_loss(weights))
-    x = combine(weights) + biases
+    x = tf.nn.bias_add(combine(weights), biases)
+    x = tf.nn.relu(x) if relu else x
     tf.summary.histogram('activations', x)
     tf.summary.scalar('sparsity', tf.nn.zero_fraction(x))
     return x
@@ -74,12 +74,12 @@ def network(x):
 
   def product(x):
     return lambda weights: tf.matmul(x, weights)
-  x = norm(pool(tf.nn.relu(layer('conv1', [5, 5, 3, 64], 5e-2, 0.0, conv(x)))))
-  x = pool(norm(tf.nn.relu(layer('conv2', [5, 5, 64, 64], 5e-2, 0.1, conv(x)))))
+  x = norm(pool(layer('conv1', [5, 5, 3, 64], 5e-2, 0.0, conv(x))))
+  x = pool(norm(layer('conv2', [5, 5, 64, 64], 5e-2, 0.1, conv(x))))
   x = tf.reshape(x, [measure.BATCH_SIZE, 2304])
-  x = tf.nn.relu(layer('local3', [2304, 384], 0.04, 0.1, product(x), 0.004))
-  x = tf.nn.relu(layer('local4', [384, 192], 0.04, 0.1, product(x), 0.004))
-  return layer('softmax_linear', [192, 10], 1 / 192.0, 0.0, product(x))
+  x = layer('local3', [2304, 384], 0.04, 0.1, product(x), 0.004)
+  x = layer('local4', [384, 192], 0.04, 0.1, product(x), 0.004)
+  return layer('softmax_linear', [192, 10], 1 / 192.0, 0.0, product(x), relu=False)
 
 
 def train_op(pictures, labels):
@@ -109,7 +109,7 @@ def main():
   if args.part == 'training':
     op, loss = train_op(*training_batch(args.data_dir))
     session = tf.train.MonitoredTrainingSession(
-        checkpoint_dir=tempfile.mkdtemp(), hooks=[tf.train.NanTensorHook(loss)])
+        checkpoint_dir=measure.scratch(), hooks=[tf.train.NanTensorHook(loss)])
   else:
     if args.part == 'input':
       op = training_batch(args.data_dir)[0].op

@@ -1,0 +1,64 @@
+"""Tests of how TensorFlow is loaded: quickly, quietly, and with what a process asks for."""
+import os
+import platform
+import subprocess
+import sys
+
+import cifar10_tf
+from cifar10_tf import tf
+
+ROOT = os.path.dirname(os.path.abspath(cifar10_tf.__file__))
+
+
+def run(code, **changes):
+  """Runs code in a fresh interpreter; returns (exit code, stdout, stderr)."""
+  env = {name: value for name, value in os.environ.items()
+         if name not in ('TF_CPP_MIN_LOG_LEVEL', 'TF_ENABLE_ONEDNN_OPTS', 'MALLOC_ARENA_MAX')}
+  result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120,
+                          env=dict(env, PYTHONPATH=ROOT, **changes), check=False)
+  return result.returncode, result.stdout, result.stderr
+
+
+class LoadingTest(tf.test.TestCase):
+
+  def testQuietAndWithoutKeras(self):
+    """What a program sees: no greeting, no Keras."""
+    code = '''
+import sys, gc
+import cifar10_tf
+from cifar10_tf import tf
+session = tf.Session()
+print(session.run(tf.matmul([[2.0]], [[3.0]])))
+print('keras' in sys.modules, 'matplotlib' in sys.modules, gc.isenabled())
+'''
+    self.assertEqual(run(code), (0, '[[6.]]\nFalse False True\n', ''))
+
+  def testKerasComesWhenItIsAskedFor(self):
+    for ask in ('import tensorflow; layers = tensorflow.keras.layers',
+                'from tensorflow.keras import layers', 'from keras import layers'):
+      code = 'import cifar10_tf; %s; print(layers.Dense(3).units)' % ask
+      self.assertEqual(run(code, TF_CPP_MIN_LOG_LEVEL='3')[:2], (0, '3\n'), ask)
+
+  def testKerasThatIsThereStays(self):
+    code = 'import sys, keras, cifar10_tf; print(sys.modules["keras"] is keras)'
+    self.assertEqual(run(code, TF_CPP_MIN_LOG_LEVEL='3')[:2], (0, 'True\n'))
+
+  def testOneDnnIsOnUnlessItIsTurnedOff(self):
+    """oneDNN takes the place of convolutions in the graph that is run: its ops tell."""
+    code = '''
+from cifar10_tf import tf
+with tf.device('/cpu:0'):
+  y = tf.nn.conv2d(tf.random.normal([2, 8, 8, 3]), tf.random.normal([3, 3, 3, 4]), 1, 'SAME')
+seen = tf.RunMetadata()
+tf.Session().run(y, options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), run_metadata=seen)
+print(any('_Mkl' in node.timeline_label for device in seen.step_stats.dev_stats
+          for node in device.node_stats))
+'''
+
+    if platform.machine() in ('x86_64', 'AMD64'):
+      self.assertEqual(run(code)[1], 'True\n')
+    self.assertEqual(run(code, TF_ENABLE_ONEDNN_OPTS='0')[1], 'False\n')
+
+
+if __name__ == '__main__':
+  tf.test.main()
