@@ -57,11 +57,12 @@ def _without_keras():
   A stand-in tells where Keras lies, for `from tensorflow.keras import layers` needs that, but has
   nothing in it.
   """
-  if 'keras' in sys.modules or not importlib.util.find_spec('keras'):
+  spec = None if 'keras' in sys.modules else importlib.util.find_spec('keras')
+  if spec is None:
     yield
     return
   stand_in = types.ModuleType('keras')
-  stand_in.__spec__ = importlib.util.find_spec('keras')
+  stand_in.__spec__ = spec
   sys.modules['keras'] = stand_in
   try:
     yield

@@ -54,7 +54,6 @@ tf.Session().run(y, options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE),
 print(any('_Mkl' in node.timeline_label for device in seen.step_stats.dev_stats
           for node in device.node_stats))
 '''
-
     if platform.machine() in ('x86_64', 'AMD64'):
       self.assertEqual(run(code)[1], 'True\n')
     self.assertEqual(run(code, TF_ENABLE_ONEDNN_OPTS='0')[1], 'False\n')

@@ -26,17 +26,11 @@ import cifar10_checkpoint  # noqa: E402
 import cifar10_eval  # noqa: E402
 import cifar10_input  # noqa: E402
 import cifar10_train  # noqa: E402
+from benchmarks import chart  # noqa: E402
 from cifar10_app import Failure  # noqa: E402
 from cifar10_download import RECORD_BYTES  # noqa: E402
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('out', 'augmentation_runs', 'Directory of data, runs and results.')
-flags.DEFINE_integer('train_examples', 2000, 'Training pictures.', lower_bound=5)
-flags.DEFINE_integer('validation_examples', 2500, 'Held-out training pictures.', lower_bound=5)
-flags.DEFINE_integer('steps', 800, 'Steps of each run.', lower_bound=4)
-flags.DEFINE_integer('seeds', 3, 'Runs of each set.', lower_bound=1)
-flags.adopt_module_key_flags(cifar10)
-
 CHECKPOINTS = 4  # points of a curve
 SETS = {
     'none': 'none',
@@ -52,6 +46,16 @@ SETS = {
     'crop, flip, scale, rotate': 'crop,flip,scale,rotate:10',
     'all seven': 'translate,rotate,flip,crop,scale,colour,noise',
 }
+
+
+def define_flags():
+  """Defines the flags of this program; where it is only imported, they might clash with others'."""
+  flags.DEFINE_string('out', 'augmentation_runs', 'Directory of data, runs and results.')
+  flags.DEFINE_integer('train_examples', 2000, 'Training pictures.', lower_bound=5)
+  flags.DEFINE_integer('validation_examples', 2500, 'Held-out training pictures.', lower_bound=5)
+  flags.DEFINE_integer('steps', 800, 'Steps of each run.', lower_bound=4)
+  flags.DEFINE_integer('seeds', 3, 'Runs of each set.', lower_bound=1)
+  flags.adopt_module_key_flags(cifar10)
 
 
 def split(data_dir, out, train_examples, validation_examples):
@@ -195,32 +199,27 @@ def table(results):
 
 def draw(results, path):
   """Draws final accuracies as bars and three sets' curves over steps, into a PNG file."""
-  import matplotlib
-  matplotlib.use('Agg')
-  from matplotlib import pyplot
-  figure, (bars, curves) = pyplot.subplots(1, 2, figsize=(12, 5))
-  order = sorted(results, key=lambda name: _last(results[name], 'test').mean())
-  place = np.arange(len(order))
-  for kind, colour, shift in ('training', '#f2a03d', 0.2), ('test', '#3572b0', -0.2):
-    finals = [_last(results[name], kind) for name in order]
-    bars.barh(place + shift, [final.mean() for final in finals], 0.38, color=colour, label=kind,
-              xerr=[final.std() for final in finals])
-  bars.set(yticks=place, yticklabels=order, xlabel='accuracy at the end', xlim=(0, 1))
-  bars.legend(loc='lower right')
-  shown = dict.fromkeys(['none', "the tutorial's", best(results)])
-  for name, colour in zip(shown, ('#b03535', '#3572b0', '#3a8f4a'), strict=False):
-    for kind, style in ('training', '--'), ('validation', '-'):
-      steps = results[name][0]['step']  # a run that was stopped once saved at others
-      mean = np.mean([np.interp(steps, each['step'], each[kind]) for each in results[name]], axis=0)
-      curves.plot(steps, mean, style, color=colour, marker='o',
-                  label='%s, %s' % (name, kind))
-  curves.set(xlabel='steps', ylabel='accuracy', ylim=(0, 1))
-  curves.legend(fontsize=8)
-  curves.grid(alpha=0.3)
-  figure.suptitle('A wide gap between training and test is overfitting: augmentation narrows it')
-  figure.tight_layout()
-  figure.savefig(path, dpi=72)
-  pyplot.close(figure)
+  with chart.panels(path, 2, size=(12, 5)) as (bars, curves):
+    order = sorted(results, key=lambda name: _last(results[name], 'test').mean())
+    place = np.arange(len(order))
+    for kind, colour, shift in ('training', '#f2a03d', 0.2), ('test', '#3572b0', -0.2):
+      finals = [_last(results[name], kind) for name in order]
+      bars.barh(place + shift, [final.mean() for final in finals], 0.38, color=colour, label=kind,
+                xerr=[final.std() for final in finals])
+    bars.set(yticks=place, yticklabels=order, xlabel='accuracy at the end', xlim=(0, 1))
+    bars.legend(loc='lower right')
+    shown = dict.fromkeys(['none', "the tutorial's", best(results)])
+    for name, colour in zip(shown, ('#b03535', '#3572b0', '#3a8f4a'), strict=False):
+      for kind, style in ('training', '--'), ('validation', '-'):
+        runs = results[name]
+        steps = runs[0]['step']  # a run that was stopped once saved at others
+        mean = np.mean([np.interp(steps, each['step'], each[kind]) for each in runs], axis=0)
+        curves.plot(steps, mean, style, color=colour, marker='o', label='%s, %s' % (name, kind))
+    curves.set(xlabel='steps', ylabel='accuracy', ylim=(0, 1))
+    curves.legend(fontsize=8)
+    curves.grid(alpha=0.3)
+    bars.figure.suptitle(
+        'A wide gap between training and test is overfitting: augmentation narrows it')
 
 
 def main(argv):
@@ -235,5 +234,6 @@ def main(argv):
 
 
 if __name__ == '__main__':
+  define_flags()
   FLAGS.set_default('batch_size', 32)  # more steps out of few pictures
   cifar10_app.run(main)

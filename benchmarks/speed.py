@@ -21,6 +21,7 @@ from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
 import cifar10_app  # noqa: E402
+from benchmarks import chart  # noqa: E402
 from cifar10_app import Failure  # noqa: E402
 
 FLAGS = flags.FLAGS
@@ -178,36 +179,38 @@ def ratios(results, programs):
 
 def draw(results, programs, path):
   """Draws training, input and evaluation as bars, with the range of the rounds, into a PNG file."""
-  import matplotlib
-  matplotlib.use('Agg')
-  from matplotlib import pyplot
-  figure, panels = pyplot.subplots(1, len(PARTS), figsize=(13, 3.6))
-  for panel, part in zip(panels, PARTS, strict=True):
-    shown = [program for program in programs if (program.name, part) in results][::-1]
-    for place, program in enumerate(shown):
-      numbers = values(results, program.name, part, 'images/s')
-      middle = statistics.median(numbers)
-      panel.barh(place, middle, color='#3572b0' if program.script == 'project.py' else '#b8b8b8',
-                 xerr=[[middle - min(numbers)], [max(numbers) - middle]])
-      panel.text(middle, place, f' {middle:,.0f}', va='bottom', fontsize=8)
-    panel.set(yticks=range(len(shown)), yticklabels=[program.name for program in shown],
-              title=part, xlabel='images/s')
-    panel.set_xlim(right=1.25 * panel.get_xlim()[1])  # room for the numbers
-    panel.tick_params(labelsize=8)
-  figure.tight_layout()
-  figure.savefig(path, dpi=72)
-  pyplot.close(figure)
+  with chart.panels(path, len(PARTS), size=(13, 3.6)) as axes:
+    for panel, part in zip(axes, PARTS, strict=True):
+      shown = [program for program in programs if (program.name, part) in results][::-1]
+      for place, program in enumerate(shown):
+        numbers = values(results, program.name, part, 'images/s')
+        middle = statistics.median(numbers)
+        panel.barh(place, middle, color='#3572b0' if program.script == 'project.py' else '#b8b8b8',
+                   xerr=[[middle - min(numbers)], [max(numbers) - middle]])
+        panel.text(middle, place, f' {middle:,.0f}', va='bottom', fontsize=8)
+      panel.set(yticks=range(len(shown)), yticklabels=[program.name for program in shown],
+                title=part, xlabel='images/s')
+      panel.set_xlim(right=1.25 * panel.get_xlim()[1])  # room for the numbers
+      panel.tick_params(labelsize=8)
+
+
+def present(programs, torch_python):
+  """Returns the programs whose libraries are there; says which are left out."""
+  there = []
+  for program in programs:
+    if installed(program, torch_python):
+      there.append(program)
+    else:
+      print('%s is left out: no %s here.' % (program.name, program.library))
+  return there
 
 
 def main(argv):
   del argv
   cifar10.maybe_download_and_extract()
   os.makedirs(FLAGS.out, exist_ok=True)
-  programs = PROGRAMS + (SIXTEEN_BITS if cifar10.compute_dtype(True) != 'float32' else [])
-  for program in programs:
-    if not installed(program, FLAGS.torch_python):
-      print('%s is left out: no %s here.' % (program.name, program.library))
-  programs = [each for each in programs if installed(each, FLAGS.torch_python)]
+  sixteen_bits = SIXTEEN_BITS if cifar10.compute_dtype(True) != 'float32' else []
+  programs = present(PROGRAMS + sixteen_bits, FLAGS.torch_python)
   limits = [measure(LIMIT, 'training', FLAGS.data_dir, 0, 1)]
   results = measure_all(programs, FLAGS)
   limits.append(measure(LIMIT, 'training', FLAGS.data_dir, 0, 1))

@@ -3,8 +3,8 @@
   python benchmarks/step_profile.py --data_dir cifar10_data/
 
 Prints a Markdown table of the ops that take at least --percent of the whole. Ops run side by side
-and slow one another down while traced, so that the sum is more than a step's time; shares are what
-the table is for.
+and slow one another down, so that the sum may be more than a step's time; shares are what the table
+is for.
 """
 import collections
 import os
