@@ -33,6 +33,11 @@ print('keras' in sys.modules, 'matplotlib' in sys.modules, gc.isenabled())
 '''
     self.assertEqual(run(code), (0, '[[6.]]\nFalse False True\n', ''))
 
+  def testWhatTheImportMadeIsNotSearchedForGarbageAgain(self):
+    """A few thousand objects are the program's own; TensorFlow's are hundreds of thousands."""
+    code = 'import gc, cifar10_tf; print(len(gc.get_objects()) < 20000, gc.get_freeze_count() > 1e5)'
+    self.assertEqual(run(code)[1], 'True True\n')
+
   def testKerasComesWhenItIsAskedFor(self):
     for ask in ('import tensorflow; layers = tensorflow.keras.layers',
                 'from tensorflow.keras import layers', 'from keras import layers'):
