@@ -36,11 +36,12 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # red, green, blue in grey: 
 
 
 def _matrix(rows):
-  """Builds [B, 3, 3] of three rows of three entries, each a number or a float32 [B]."""
+  """Builds [B, 3, 3] of three rows of three entries, each 0, 1 or a float32 [B]."""
   entries = [entry for row in rows for entry in row]
-  count = next(tf.shape(entry)[0] for entry in entries if isinstance(entry, tf.Tensor))
-  columns = [tf.broadcast_to(tf.cast(entry, tf.float32), [count]) for entry in entries]
-  return tf.reshape(tf.stack(columns, axis=1), [count, 3, 3])
+  drawn = next(entry for entry in entries if isinstance(entry, tf.Tensor))
+  fixed = {0: tf.zeros_like(drawn), 1: tf.ones_like(drawn)}
+  columns = [entry if isinstance(entry, tf.Tensor) else fixed[entry] for entry in entries]
+  return tf.reshape(tf.stack(columns, axis=1), [-1, 3, 3])
 
 
 def _translation(count, pixels):

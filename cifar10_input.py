@@ -90,8 +90,9 @@ def _read_records(filename_queue):
   """Reads up to READ_RECORDS records at once: strings [N] of RECORD_BYTES."""
   keys, records = tf.FixedLengthRecordReader(RECORD_BYTES).read_up_to(filename_queue, READ_RECORDS)
   wrong = _decode(records)[:, 0] >= NUM_CLASSES  # [N]
+  first_wrong = keys[tf.argmax(tf.cast(wrong, tf.int32))]
   sound = tf.Assert(tf.logical_not(tf.reduce_any(wrong)),
-                    ['label out of range 0..9, first at', tf.boolean_mask(keys, wrong)[:1]])
+                    ['label out of range 0..9, first at', first_wrong])
   with tf.control_dependencies([sound]):
     return tf.identity(records)
 
