@@ -27,6 +27,7 @@ import numpy as np
 from cifar10_app import Failure
 from cifar10_tf import tf
 
+VIEWS = (1, 2, 10, 18)  # how many views of a picture there can be
 IMAGE_SIZE = 24  # pixels; height and width of what the network sees, cut from 32 as cuda-convnet's
 BORDERS = ('REFLECT', 'NEAREST', 'WRAP', 'CONSTANT')
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # red, green, blue in grey: ITU-R BT.601
@@ -433,14 +434,38 @@ def distort(images, augment=TUTORIAL, size=IMAGE_SIZE):
   return standardise(distort_levels(images, augment, size))
 
 
-def evaluate(images, size=IMAGE_SIZE):
-  """Prepares pictures for evaluation and prediction: the centre, standardised; nothing is drawn.
+def views(images, count=1, size=IMAGE_SIZE):
+  """Cuts views of each picture, of which a network's answers can be averaged.
 
   Args:
-    images: uint8 [B, H, W, 3].
-    size: height and width of the result, pixels.
+    images: uint8 [B, H, W, C].
+    count: 1, the centre; 2, it and its mirror image; 10, the four corners too, all mirrored; 18, a
+      grid of 3x3 places, all mirrored.
+    size: height and width of a view, pixels.
 
   Returns:
-    float32 [B, size, size, 3], each picture with mean 0 and variance 1.
+    uint8 [count * B, size, size, C]: all pictures in the first view, then all in the second.
   """
-  return standardise(tf.cast(centre(images, size), tf.float32))
+  down, across = images.shape[1] - size, images.shape[2] - size  # pixels of room
+  middle = (down // 2, across // 2)
+  corners = [(top, left) for top in (0, down) for left in (0, across)]
+  grid = [(top, left) for top in (0, down // 2, down) for left in (0, across // 2, across)]
+  places = {1: [middle], 2: [middle], 10: [middle] + corners, 18: grid}[count]
+  cut = [images[:, top:top + size, left:left + size] for top, left in places]
+  if count > 1:
+    cut += [view[:, :, ::-1] for view in cut]
+  return tf.concat(cut, axis=0)
+
+
+def evaluate(images, size=IMAGE_SIZE, count=1):
+  """Prepares pictures for evaluation and prediction: standardised views; nothing is drawn.
+
+  Args:
+    images: uint8 [B, H, W, C].
+    size: height and width of the result, pixels.
+    count: views of each picture, as for `views`; the centre alone if not given.
+
+  Returns:
+    float32 [count * B, size, size, C], each picture with mean 0 and variance 1.
+  """
+  return standardise(tf.cast(views(images, count, size), tf.float32))

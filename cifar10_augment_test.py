@@ -461,5 +461,31 @@ class ParseTest(tf.test.TestCase):
     self.assertNotIn('flip_up_down', dict(cifar10_augment.TUTORIAL))
 
 
+
+class ViewsTest(tf.test.TestCase):
+
+  def run_views(self, count):
+    images = np.random.RandomState(0).randint(0, 256, [3, 32, 32, 3]).astype(np.uint8)
+    with tf.Graph().as_default(), tf.Session() as session:
+      return images, session.run(cifar10_augment.views(tf.constant(images), count))
+
+  def testPlaces(self):
+    centre, corners = [(4, 4)], [(0, 0), (0, 8), (8, 0), (8, 8)]
+    grid = [(top, left) for top in (0, 4, 8) for left in (0, 4, 8)]
+    for count, places in (1, centre), (2, centre), (10, centre + corners), (18, grid):
+      images, views = self.run_views(count)
+      expected = [images[:, top:top + 24, left:left + 24] for top, left in places]
+      if count > 1:
+        expected += [view[:, :, ::-1] for view in expected]
+      self.assertAllEqual(views, np.concatenate(expected))
+      self.assertEqual(len(views), 3 * count)
+      # Each view is another one.
+      self.assertLen({view.tobytes() for view in views[::3]}, count)
+
+  def testNoOtherCounts(self):
+    with tf.Graph().as_default(), self.assertRaises(KeyError):
+      cifar10_augment.views(tf.zeros([1, 32, 32, 3], tf.uint8), 3)
+
+
 if __name__ == '__main__':
   tf.test.main()

@@ -16,6 +16,7 @@ from absl import flags
 
 import cifar10
 import cifar10_app
+import cifar10_augment
 import cifar10_checkpoint
 import cifar10_input
 import cifar10_sample
@@ -24,8 +25,13 @@ from cifar10_tf import reason, tf
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('eval_dir', '/tmp/cifar10_eval', 'Directory of events.')
-flags.DEFINE_enum('eval_data', 'test', ['test', 'train_eval'],
-                  'Score on the test file, or on the training files.')
+flags.DEFINE_enum('eval_data', 'test', ['test', 'train_eval', 'validation'],
+                  'Score on the test file, on the training files, or on the part of these that '
+                  '--validation_examples holds out.')
+flags.DEFINE_enum('views', '1', [str(count) for count in cifar10_augment.VIEWS],
+                  'Views of each picture whose probabilities are averaged: 1, the centre; 2, and '
+                  'its mirror image; 10, four corners and the centre, mirrored too; 18, a grid of '
+                  '3x3, mirrored too.')
 flags.DEFINE_string('checkpoint_dir', '/tmp/cifar10_train', 'Directory of checkpoints to score.')
 flags.DEFINE_integer('eval_interval_secs', 300, 'Seconds from one look for checkpoints to the '
                      'next.', lower_bound=1)
@@ -44,16 +50,24 @@ class Evaluation:
 
   def __init__(self, options):
     """Builds input, network and the count of hits; takes the parsed flags."""
-    paths = cifar10_input.data_files(options.data_dir, options.eval_data == 'test')
-    self.num_examples = min(options.num_examples, sum(cifar10_input.count_records(paths)))
+    test, self._views = options.eval_data == 'test', int(options.views)
+    paths = cifar10_input.data_files(options.data_dir, test)
+    training, validation = cifar10_input.hold_out(paths, 0 if test else options.validation_examples)
+    skip = validation if options.eval_data == 'validation' else training
+    records = sum(cifar10_input.count_records(paths)) - len(paths) * sum(skip)
+    self.num_examples = min(options.num_examples, records)
     with tf.Graph().as_default() as self.graph:
       self._step = tf.train.get_or_create_global_step()
       images, labels = cifar10_input.inputs(
-          options.eval_data == 'test', options.data_dir, options.batch_size, num_epochs=1)
-      logits = cifar10.inference(images)  # [B, NUM_CLASSES]
+          test, options.data_dir, options.batch_size, num_epochs=1, skip=skip, views=self._views)
+      scores = cifar10.inference(images)  # logits [V * B, NUM_CLASSES]
+      if self._views > 1:
+        scores = tf.nn.softmax(scores)
+      scores = tf.reshape(scores, [self._views, -1, cifar10.NUM_CLASSES])
+      scores = tf.reduce_mean(scores, axis=0)  # [B, NUM_CLASSES]
       # argmax names one class; tf.nn.in_top_k would count every tie as a hit.
-      self._hits = tf.equal(tf.argmax(logits, 1, output_type=tf.int32), labels)  # [B]
-      self._finite = tf.reduce_all(tf.is_finite(logits), axis=1)  # [B]
+      self._hits = tf.equal(tf.argmax(scores, 1, output_type=tf.int32), labels)  # [B]
+      self._finite = tf.reduce_all(tf.is_finite(scores), axis=1)  # [B]
       if options.weights == 'ema':
         self.variables = cifar10.averaged_variables()
         self._hint = '--weights=raw does without averages.'
@@ -62,6 +76,11 @@ class Evaluation:
         self.variables = {variable.op.name: variable for variable in tf.global_variables()}
       self._scaffold = tf.train.Scaffold(saver=tf.train.Saver(self.variables))
       self._scaffold.finalize()  # all ops that a session needs, so that the graph never grows
+
+  @property
+  def label(self):
+    """What a figure of more than one view is marked with, as in ' (18 views)'."""
+    return ' (%d views)' % self._views if self._views > 1 else ''
 
   def precision(self, checkpoint):
     """Scores one checkpoint on exactly `num_examples` records, each once.
@@ -117,9 +136,11 @@ def score(evaluation, checkpoint, writer, note=''):
     print('%s: %s vanished while it was read; going on.' % (datetime.datetime.now(), checkpoint))
     return False
   total = evaluation.num_examples
-  print('%s: precision @ 1 = %.3f (%d/%d) at step %d%s'
-        % (datetime.datetime.now(), hits / total, hits, total, step, note), flush=True)
-  summary = tf.Summary(value=[tf.Summary.Value(tag='Precision @ 1', simple_value=hits / total)])
+  label = evaluation.label
+  print('%s: precision @ 1%s = %.3f (%d/%d) at step %d%s'
+        % (datetime.datetime.now(), label, hits / total, hits, total, step, note), flush=True)
+  tag = 'Precision @ 1' + label
+  summary = tf.Summary(value=[tf.Summary.Value(tag=tag, simple_value=hits / total)])
   writer.add_summary(summary, step)
   writer.flush()
   return True
@@ -170,6 +191,9 @@ def evaluate(options):
     raise Failure('No checkpoint in %s; train first: python cifar10_train.py --train_dir %s'
                   % (options.checkpoint_dir, options.checkpoint_dir))
   directory = os.path.join(options.data_dir, cifar10_input.DIRECTORY)
+  if options.eval_data == 'validation' and not options.validation_examples:
+    raise Failure('--eval_data=validation scores what --validation_examples holds out of the '
+                  'training files. Give the number that training was given.')
   note = ' (sample data set)' if cifar10_sample.is_sample(directory) else ''
   evaluation = Evaluation(options)
   with tf.summary.FileWriter(options.eval_dir, evaluation.graph) as writer:

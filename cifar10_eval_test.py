@@ -225,6 +225,38 @@ class EvalTest(tf.test.TestCase):
     self._save_telling(1, images, {EMA: np.where(right, labels, (labels + 1) % 10)})
     self.assertEqual(self._scores(self._evaluate(eval_data='train_eval')), [(27, 50, 1)])
 
+  def testValidationIsWhatTrainingLeavesOut(self):
+    parts = [_numpy_examples(path) for path in cifar10_input.data_files(self.data_dir)]
+    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    number = np.arange(50) % 10  # in its file of 10
+    right = (number == 1) | (number == 8)  # one in each part, so 5 of 40 and 5 of 10
+    self._save_telling(1, images, {EMA: np.where(right, labels, (labels + 1) % 10)})
+    for eval_data, expected in ('train_eval', (5, 40, 1)), ('validation', (5, 10, 1)):
+      out = self._evaluate(eval_data=eval_data, validation_examples=10)
+      self.assertEqual(self._scores(out), [expected])
+    with self.assertRaisesRegex(Failure, 'Give the number that training was given'):
+      self._evaluate(eval_data='validation')
+
+  def testViewsAreAveragedAndLabelled(self):
+    tensors = self._save(3, scale=0.05)
+    path, = cifar10_input.data_files(self.data_dir, True)
+    centres, labels = _numpy_examples(path)
+
+    def hits(*views):
+      logits = [_numpy_logits(view, tensors, EMA) for view in views]
+      odds = [np.exp(each - each.max(axis=1, keepdims=True)) for each in logits]
+      mean = sum(each / each.sum(axis=1, keepdims=True) for each in odds)
+      return np.sum(mean.argmax(axis=1) == labels)
+
+    one, two = hits(centres), hits(centres, centres[:, :, ::-1])
+    self.assertNotEqual(one, two)  # else the views are not tested
+    eval_dir = self.eval_dir
+    for views, label, right in ('1', '', one), ('2', ' (2 views)', two):
+      self.eval_dir = os.path.join(eval_dir, views)
+      out = self._evaluate(batch_size=7, views=views)
+      self.assertIn('precision @ 1%s = %.3f (%d/60)' % (label, right / 60, right), out)
+      self.assertAllClose(self._written(), {(3, 'Precision @ 1' + label): right / 60})
+
   def testTiesAreNoHits(self):
     self._save(1, scale=0)
     _, labels = _numpy_examples(cifar10_input.data_files(self.data_dir, True)[0])

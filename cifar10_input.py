@@ -86,9 +86,12 @@ def _decode(records):
   return tf.ensure_shape(tf.decode_raw(records, tf.uint8), [None, RECORD_BYTES])
 
 
-def _read_records(filename_queue):
+def _read_records(filename_queue, skip):
   """Reads up to READ_RECORDS records at once: strings [N] of RECORD_BYTES."""
-  keys, records = tf.FixedLengthRecordReader(RECORD_BYTES).read_up_to(filename_queue, READ_RECORDS)
+  first, last = skip
+  reader = tf.FixedLengthRecordReader(RECORD_BYTES, header_bytes=first * RECORD_BYTES,
+                                      footer_bytes=last * RECORD_BYTES)
+  keys, records = reader.read_up_to(filename_queue, READ_RECORDS)
   wrong = _decode(records)[:, 0] >= NUM_CLASSES  # [N]
   first_wrong = keys[tf.argmax(tf.cast(wrong, tf.int32))]
   sound = tf.Assert(tf.logical_not(tf.reduce_any(wrong)),
@@ -122,13 +125,41 @@ def data_files(data_dir, eval_data=False):
   return [os.path.join(data_dir, DIRECTORY, name) for name in names]
 
 
+def hold_out(paths, validation_examples):
+  """Splits training files in two: the last records of each are held out, for validation.
+
+  Choices (of a rate, of a distortion) are made by the held-out part; made by the test file, they
+  would fit the test file.
+
+  Args:
+    paths: training files.
+    validation_examples: records to hold out, a whole number a file.
+
+  Returns:
+    (training, validation): each the records to skip at the begin and at the end of every file.
+
+  Raises:
+    Failure: the records cannot be split so.
+  """
+  counts = count_records(paths)
+  each, rest = divmod(validation_examples, len(paths))
+  if rest or each >= min(counts):
+    raise Failure('--validation_examples=%d cannot be held out of %d files of %d records. Take a '
+                  'multiple of %d, less than %d.' % (validation_examples, len(paths), min(counts),
+                                                     len(paths), len(paths) * min(counts)))
+  if each and min(counts) != max(counts):
+    raise Failure('--validation_examples=%d needs files of one size; those here have %d to %d '
+                  'records.' % (validation_examples, min(counts), max(counts)))
+  return (0, each), (min(counts) - each, 0)
+
+
 def _add_runner(queue, capacity, enqueue_ops):
   """Has one thread an op fill the queue, and shows in TensorBoard how full it is (0 to 1)."""
   tf.train.add_queue_runner(tf.train.QueueRunner(queue, enqueue_ops))
   tf.summary.scalar('fullness', tf.cast(queue.size(), tf.float32) / capacity)
 
 
-def _record_queue(paths, num_records, batch_size, num_epochs, shuffle, repeatable, readers):
+def _record_queue(paths, num_records, batch_size, num_epochs, shuffle, repeatable, readers, skip):
   """Builds the filename queue, the readers and the record queue: strings of RECORD_BYTES.
 
   Strings are blocks of memory of one size, which take one another's place. Small tensors, which are
@@ -148,7 +179,8 @@ def _record_queue(paths, num_records, batch_size, num_epochs, shuffle, repeatabl
       capacity = spare
       queue = tf.FIFOQueue(capacity, [tf.string], [[]])
     _add_runner(queue, capacity,
-                [queue.enqueue_many([_read_records(filename_queue)]) for _ in range(readers)])
+                [queue.enqueue_many([_read_records(filename_queue, skip)])
+                 for _ in range(readers)])
   return queue
 
 
@@ -167,7 +199,7 @@ def _batch_queue(record_queue, prepare, batch_size, num_epochs, threads):
 
 
 def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatable=False,
-            readers=READERS, distorters=DISTORTERS):
+            readers=READERS, distorters=DISTORTERS, skip=(0, 0)):
   """Builds the whole path from files to a batch, on the CPU.
 
   Args:
@@ -183,6 +215,7 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatab
       thread reads and one distorts then.
     readers, distorters: threads that read, and that prepare batches, if records are shuffled and
       need not repeat; one of each otherwise.
+    skip: records to leave out at the begin and at the end of each file.
 
   Returns:
     images float32 [batch_size, IMAGE_SIZE, IMAGE_SIZE, DEPTH] and labels int32 [batch_size].
@@ -190,22 +223,23 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatab
   Raises:
     Failure: a file is missing, empty, or not a whole number of records.
   """
-  num_records = sum(count_records(paths))
+  num_records = sum(count_records(paths)) - len(paths) * sum(skip)
   if not shuffle or repeatable:
     readers = distorters = 1
   with tf.name_scope('input'), tf.device('/cpu:0'):
     record_queue = _record_queue(paths, num_records, batch_size, num_epochs, shuffle, repeatable,
-                                 min(readers, len(paths)))
+                                 min(readers, len(paths)), skip)
     return _batch_queue(record_queue, prepare, batch_size, num_epochs, distorters)
 
 
 def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True, repeatable=False,
-                     augment=cifar10_augment.TUTORIAL, readers=READERS, distorters=DISTORTERS):
+                     augment=cifar10_augment.TUTORIAL, readers=READERS, distorters=DISTORTERS,
+                     skip=(0, 0)):
   """Builds shuffled and distorted batches of the training files.
 
   Args:
     data_dir: directory that holds DIRECTORY.
-    batch_size, num_epochs, shuffle, repeatable, readers, distorters: as for `batches`.
+    batch_size, num_epochs, shuffle, repeatable, readers, distorters, skip: as for `batches`.
     augment: how to distort, as `cifar10_augment.parse` returns it.
 
   Returns:
@@ -213,18 +247,20 @@ def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True, repeat
   """
   prepare = functools.partial(cifar10_augment.distort, augment=augment)
   return batches(data_files(data_dir), batch_size, prepare, num_epochs, shuffle, repeatable,
-                 readers, distorters)
+                 readers, distorters, skip)
 
 
-def inputs(eval_data, data_dir, batch_size, num_epochs=None):
+def inputs(eval_data, data_dir, batch_size, num_epochs=None, skip=(0, 0), views=1):
   """Builds batches for evaluation, in the order of the files.
 
   Args:
     eval_data: whether to read the test file; else the training files.
     data_dir: directory that holds DIRECTORY.
-    batch_size, num_epochs: as for `batches`.
+    batch_size, num_epochs, skip: as for `batches`.
+    views: of each picture, as for `cifar10_augment.views`.
 
   Returns:
-    As `batches`.
+    As `batches`, with images [views * batch_size, ...], view by view.
   """
-  return batches(data_files(data_dir, eval_data), batch_size, cifar10_augment.evaluate, num_epochs)
+  prepare = functools.partial(cifar10_augment.evaluate, count=views)
+  return batches(data_files(data_dir, eval_data), batch_size, prepare, num_epochs, skip=skip)

@@ -281,6 +281,44 @@ class InputsTest(InputTestCase):
     self.assertAllClose(images.std(axis=(1, 2, 3)), np.ones(90), atol=1e-2)
 
 
+class HoldOutTest(InputTestCase):
+
+  def testEveryRecordIsInOnePart(self):
+    data_dir, numbers = self.write_data_dir(20), np.arange(100)
+    paths = cifar10_input.data_files(data_dir)
+    training, validation = cifar10_input.hold_out(paths, 25)  # the last 5 of each file of 20
+    for skip, expected in (training, numbers[numbers % 20 < 15]), (validation,
+                                                                   numbers[numbers % 20 >= 15]):
+      for shuffle in False, True:
+        seen = run_numbers(paths, 8, num_epochs=1, shuffle=shuffle, skip=skip)
+        self.assertAllEqual(sorted(np.concatenate(seen)), expected)
+
+  def testNothingHeldOut(self):
+    paths = cifar10_input.data_files(self.write_data_dir(20))
+    self.assertEqual(cifar10_input.hold_out(paths, 0)[0], (0, 0))
+
+  def testWhatCannotBeHeldOut(self):
+    paths = cifar10_input.data_files(self.write_data_dir(20))
+    for count in 1, 24, 100, 105:
+      with self.assertRaisesRegex(Failure, '--validation_examples=%d cannot be held out' % count):
+        cifar10_input.hold_out(paths, count)
+    with open(paths[2], 'ab') as file:
+      file.write(bytes(3073))
+    with self.assertRaisesRegex(Failure, 'needs files of one size; those here have 20 to 21'):
+      cifar10_input.hold_out(paths, 25)
+
+  def testViews(self):
+    data_dir = self.write_data_dir(4)
+    test_file, = cifar10_input.data_files(data_dir, eval_data=True)
+    records = numbered_records(0, 5)
+    records.tofile(test_file)
+    (images, labels), = run_batches(
+        lambda: cifar10_input.inputs(True, data_dir, 8, num_epochs=1, views=2))
+    self.assertAllEqual(labels, records[:, 0])
+    centres = standardised_centre(pictures(records))
+    self.assertAllClose(images, np.concatenate([centres, centres[:, :, ::-1]]), atol=1e-4)
+
+
 class GraphTest(InputTestCase):
 
   def testStaticShapes(self):

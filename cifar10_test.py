@@ -420,6 +420,78 @@ class TrainTest(tf.test.TestCase):
          *(name + '/gradients' for name in SHAPES)}, histograms)
 
 
+class FastRecipeTest(tf.test.TestCase):
+
+  def testTutorialIsAsItWas(self):
+    recipe = cifar10.TUTORIAL
+    self.assertEqual((recipe.learning_rate, recipe.epochs_per_decay, recipe.decay_factor,
+                      recipe.weight_decay, recipe.moving_average_decay, recipe.momentum,
+                      recipe.label_smoothing, recipe.augment, recipe.max_steps),
+                     (0.1, 350.0, 0.1, 0.004, 0.9999, 0.0, 0.0, 'crop,flip,colour', 1000000))
+
+  def testRateRisesThenFallsToZero(self):
+    recipe = cifar10.FAST._replace(learning_rate=0.5, warmup=0.2)
+    with tf.Graph().as_default(), tf.Session() as session:
+      step = tf.placeholder(tf.int64, [])
+      rate = cifar10.learning_rate(step, 128, 50000, recipe, max_steps=50)
+      rates = [session.run(rate, {step: n}) for n in range(52)]
+    # 10 steps up, 40 steps down; what comes after the last step has a rate of zero.
+    expected = ([0.05 * (n + 1) for n in range(10)] + [0.5 * (50 - n) / 40 for n in range(10, 51)]
+                + [0.0])
+    self.assertAllClose(rates, expected, rtol=1e-5)
+
+  def testAveragesLookBackOnAShareOfTheSteps(self):
+    recipe = cifar10.FAST._replace(averaged_share=0.05)
+    self.assertAlmostEqual(cifar10.average_decay(recipe, 4000), 0.995)
+    self.assertAlmostEqual(cifar10.average_decay(recipe, 10), 0.0)
+    self.assertEqual(cifar10.average_decay(cifar10.TUTORIAL, 4000), 0.9999)
+
+  def testLabelSmoothing(self):
+    random = np.random.RandomState(0)
+    logits, labels = random.normal(size=[6, 10]).astype(np.float32), np.arange(6) % 10
+    with tf.Graph().as_default(), tf.Session() as session:
+      actual = session.run(cifar10.loss(tf.constant(logits), tf.constant(labels, tf.int32),
+                                        label_smoothing=0.3))
+    log = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    expected = -np.mean(0.7 * log[np.arange(6), labels] + 0.03 * log.sum(axis=1))
+    self.assertAllClose(actual, expected, rtol=1e-5)
+
+  def testNesterov(self):
+    """Steps of w on (w - 3)^2 / 2, as https://proceedings.mlr.press/v28/sutskever13.html has it."""
+    recipe = cifar10.FAST._replace(learning_rate=0.1, warmup=0.0, momentum=0.8, muon_rate=0.0)
+    with tf.Graph().as_default(), tf.Session() as session:
+      step = tf.train.get_or_create_global_step()
+      w = tf.get_variable('w', initializer=1.0)
+      loss = tf.identity(tf.square(w - 3) / 2, name='total_loss')
+      train_op = cifar10.train(loss, step, recipe=recipe, max_steps=20)
+      session.run(tf.global_variables_initializer())
+      value = velocity = 0.0
+      value = 1.0
+      for n in range(5):
+        gradient, rate = value - 3, 0.1 * min(1, (20 - n) / 19)
+        velocity = 0.8 * velocity + gradient
+        value -= rate * (gradient + 0.8 * velocity)
+        session.run(train_op)
+        self.assertAllClose(session.run(w), value, rtol=1e-5)
+
+
+  def testMuonMovesTheWeightsOfAllLayersButTheLast(self):
+    """At a rate of 0 for the others, and Muon's own: each step's length tells."""
+    recipe = cifar10.FAST._replace(learning_rate=1e-12, muon_rate=0.1, warmup=0.0)
+    with tf.Graph().as_default(), tf.Session() as session:
+      step = tf.train.get_or_create_global_step()
+      images = tf.random.normal([4, 24, 24, 3], seed=1)
+      loss = cifar10.loss(cifar10.inference(images, recipe), tf.constant([1, 2, 3, 4]))
+      train_op = cifar10.train(loss, step, recipe=recipe, max_steps=20)
+      session.run(tf.global_variables_initializer())
+      variables = {variable.op.name: variable for variable in tf.trainable_variables()}
+      before = session.run(variables)
+      session.run(train_op)
+      after = session.run(variables)
+    far = {name for name in variables if np.linalg.norm(after[name] - before[name]) > 0.01}
+    self.assertEqual(far, {'conv1/weights', 'conv2/weights', 'local3/weights', 'local4/weights'})
+
+
 class FlagsTest(tf.test.TestCase):
 
   def testNotebook(self):

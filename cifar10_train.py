@@ -24,14 +24,19 @@ from cifar10_tf import reason, tf
 FLAGS = flags.FLAGS
 flags.DEFINE_string('train_dir', '/tmp/cifar10_train',
                     'Directory of checkpoints and events; training goes on from what is there.')
-flags.DEFINE_integer('max_steps', 1000000, 'Steps in total, over all starts.', lower_bound=1)
+flags.DEFINE_integer('max_steps', cifar10.TUTORIAL.max_steps,
+                     'Steps in total, over all starts; if not given, the number of the --recipe '
+                     '(%s).' % ', '.join('%s: %d' % (name, recipe.max_steps)
+                                         for name, recipe in cifar10.RECIPES.items()),
+                     lower_bound=1)
 flags.DEFINE_boolean('log_device_placement', False, 'Print which device each op runs on.')
 flags.DEFINE_integer('log_frequency', 10, 'Steps from one log line to the next.', lower_bound=1)
 flags.DEFINE_enum('recipe', 'tutorial', sorted(cifar10.RECIPES), 'How to train.')
-flags.DEFINE_string('augment', 'crop,flip,colour',
+flags.DEFINE_string('augment', cifar10.TUTORIAL.augment,
                     'Distortions of the pictures, with commas between: colour (which is brightness '
                     'and contrast), %s; or none. A strength may follow a colon, as in rotate:15 or '
-                    'contrast:0.2-1.8.' % ', '.join(cifar10_augment.KINDS))
+                    'contrast:0.2-1.8. If not given, those of the --recipe.'
+                    % ', '.join(cifar10_augment.KINDS))
 flags.DEFINE_integer('num_epochs', None,
                      'End after this many passes over the training files, counted from this start, '
                      'if that comes before --max_steps.', lower_bound=1)
@@ -68,14 +73,15 @@ def _check_augment(text):
 GRACE_SECONDS = 10  # for a thread that hangs in a read to come back, once training ends
 
 
-def _restorable(variables):
-  """Returns a dict of names to the variables that a checkpoint must hold.
+# Saved, but may be missing in a checkpoint: smoothed losses for TensorBoard, which other versions
+# of this network name otherwise, and what an optimiser remembers, which not every recipe's has.
+OPTIONAL = ('/avg', '/Momentum')
 
-  The smoothed losses for TensorBoard, NAME/avg, are saved but may be missing: checkpoints of other
-  versions of this network have others.
-  """
+
+def _restorable(variables):
+  """Returns a dict of names to the variables that a checkpoint must hold."""
   return {variable.op.name: variable for variable in variables
-          if not variable.op.name.endswith('/avg')}
+          if not variable.op.name.endswith(OPTIONAL)}
 
 
 def _scaffold(train_dir, keep_checkpoints):
@@ -96,8 +102,8 @@ def _scaffold(train_dir, keep_checkpoints):
   variables = _restorable(tf.global_variables())
   cifar10_checkpoint.check_fits(paths[-1], variables)
   held = tf.train.NewCheckpointReader(paths[-1]).get_variable_to_shape_map()
-  smoothed = [variable for variable in tf.global_variables() if variable.op.name.endswith('/avg')]
-  variables.update({v.op.name: v for v in smoothed if v.op.name in held})
+  optional = [each for each in tf.global_variables() if each.op.name.endswith(OPTIONAL)]
+  variables.update({each.op.name: each for each in optional if each.op.name in held})
   restorer = tf.train.Saver(variables)
 
   def restore(_, session):
@@ -121,19 +127,21 @@ def build(options):
   """
   recipe = cifar10.RECIPES[options.recipe]
   paths = cifar10_input.data_files(options.data_dir)
+  skip, _ = cifar10_input.hold_out(paths, options.validation_examples)
   if options.seed is not None:
     tf.set_random_seed(options.seed)
   global_step = tf.train.get_or_create_global_step()
   images, labels = cifar10_input.distorted_inputs(
       options.data_dir, options.batch_size, options.num_epochs,
       repeatable=options.seed is not None, augment=cifar10_augment.parse(options.augment),
-      readers=options.read_threads, distorters=options.distort_threads)
+      readers=options.read_threads, distorters=options.distort_threads, skip=skip)
   tf.summary.image('images', images, max_outputs=10)
   dtype = cifar10.compute_dtype(options.use_fp16)
-  loss = cifar10.loss(cifar10.inference(images, recipe, dtype), labels)
-  train_op = cifar10.train(
-      loss, global_step, options.batch_size, sum(cifar10_input.count_records(paths)), recipe,
-      loss_scaling=dtype == 'float16')
+  loss = cifar10.loss(cifar10.inference(images, recipe, dtype), labels,
+                      label_smoothing=recipe.label_smoothing)
+  num_examples = sum(cifar10_input.count_records(paths)) - options.validation_examples
+  train_op = cifar10.train(loss, global_step, options.batch_size, num_examples, recipe,
+                           dtype=dtype, max_steps=options.max_steps)
   with tf.control_dependencies([train_op]):
     return tf.identity(global_step), loss
 
@@ -228,8 +236,21 @@ def train(options):
     return code
 
 
+def follow_recipe(options):
+  """Sets flags that were not given to what the recipe says.
+
+  Args:
+    options: the parsed flags.
+  """
+  recipe = cifar10.RECIPES[options.recipe]
+  for name in ('max_steps', 'augment'):
+    if not options[name].present:
+      options[name].value = getattr(recipe, name)
+
+
 def main(argv):
   del argv
+  follow_recipe(FLAGS)
   cifar10.maybe_download_and_extract()
   return train(FLAGS)
 

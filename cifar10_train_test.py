@@ -72,16 +72,17 @@ def _nan_at(step):
 def _loss_breaks_at(step):
   """Has cifar10.loss give NaN in one step."""
   loss = cifar10.loss
-  return mock.patch.object(cifar10, 'loss', lambda *args: loss(*args) * _nan_at(step))
+  return mock.patch.object(
+      cifar10, 'loss', lambda *args, **options: loss(*args, **options) * _nan_at(step))
 
 
 def _update_breaks_at(step):
   """Has the gradients, but not the loss, be NaN in one step."""
   loss = cifar10.loss
-  def broken(*args):
+  def broken(*args, **options):
     factor = _nan_at(step)
     same = tf.custom_gradient(lambda x: (tf.identity(x), lambda gradient: gradient * factor))
-    return same(loss(*args))
+    return same(loss(*args, **options))
   return mock.patch.object(cifar10, 'loss', broken)
 
 
@@ -194,6 +195,38 @@ class TrainTest(tf.test.TestCase):
       shown = _values(self.train_dir, 'total_loss_1')[step]
       self.assertLess(min(abs(shown - smoothed[step - 1]), abs(shown - smoothed[step])), 1e-4)
     self.assertAllClose(_tensors(self._path(5))['total_loss/avg'], smoothed[5])
+
+  def testFastRecipeTrainsAndGoesOnFromAnother(self):
+    self._train(max_steps=2)
+    code, out = self._train(max_steps=6, recipe='fast', summary_steps=1)
+    self.assertEqual(code, 0)
+    self.assertIn('Continuing from %s' % self._path(2), out)
+    tensors = _tensors(self._path(6))
+    self.assertEqual(tensors['conv1/weights/Momentum'].shape, (5, 5, 3, 64))
+    rates = _values(self.train_dir, 'learning_rate')
+    self.assertAllClose([rates[step] for step in (3, 4, 5, 6)],
+                        [0.05 * (6 - done) / 5 for done in (2, 3, 4, 5)])
+    # And back: the tutorial's needs no momentum.
+    self.assertEqual(self._train(max_steps=7)[0], 0)
+    self.assertNotIn('conv1/weights/Momentum', _tensors(self._path(7)))
+
+  def testRecipeSetsWhatWasNotGiven(self):
+    parsed = flags.FlagValues()
+    for name, default in ('recipe', 'fast'), ('augment', 'crop,flip,colour'):
+      flags.DEFINE_string(name, default, '', flag_values=parsed)
+    flags.DEFINE_integer('max_steps', 1000000, '', flag_values=parsed)
+    parsed(['program', '--augment=none'])
+    cifar10_train.follow_recipe(parsed)
+    self.assertEqual((parsed.augment, parsed.max_steps), ('none', cifar10.FAST.max_steps))
+    parsed(['program', '--max_steps=7'])
+    cifar10_train.follow_recipe(parsed)
+    self.assertEqual(parsed.max_steps, 7)
+
+  def testHeldOutPicturesAreNotTrainedOn(self):
+    """An epoch is as long as the pictures that are left: 90 - 45 in batches of 16."""
+    code, out = self._train(num_epochs=1, validation_examples=45)
+    self.assertEqual(code, 0)
+    self.assertIn('at step 3;', out)
 
   def testSummaries(self):
     self._train(max_steps=5, summary_steps=2)

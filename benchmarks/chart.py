@@ -17,9 +17,9 @@ def panels(path, columns, size):
   import matplotlib
   matplotlib.use('Agg')
   from matplotlib import pyplot
-  figure, axes = pyplot.subplots(1, columns, figsize=size)
+  figure, axes = pyplot.subplots(1, columns, figsize=size, squeeze=False)
   try:
-    yield list(axes)
+    yield list(axes[0])
     figure.tight_layout()
     figure.savefig(path, dpi=72)
   finally:

@@ -1,0 +1,237 @@
+"""What recipes reach, in how many steps and seconds, and what each part of the fast one gives.
+
+  python benchmarks/recipes.py --data_dir cifar10_data/ --out recipes/
+
+Trains every recipe of --runs several times, by the trainer and the evaluation that a user runs, so
+without a fixed seed, and scores each checkpoint. Prints a Markdown table of mean and spread, and
+draws precision over seconds. Results are kept in --out and training goes on from its checkpoints,
+so a benchmark that was stopped goes on where it was.
+
+Choose by --score=validation: 5,000 training pictures are held out, and scored. --score=test trains
+on all pictures and scores the test file: once, for the final table.
+
+  python benchmarks/recipes.py --data_dir cifar10_data/ --out ablation/ --runs=ablation
+"""
+import contextlib
+import io
+import json
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
+
+import numpy as np  # noqa: E402
+from absl import flags  # noqa: E402
+
+import cifar10  # noqa: E402
+import cifar10_app  # noqa: E402
+import cifar10_checkpoint  # noqa: E402
+import cifar10_eval  # noqa: E402
+import cifar10_train  # noqa: E402
+from benchmarks import chart  # noqa: E402
+from benchmarks.augmentation import _options as defaults  # noqa: E402
+from cifar10_app import Failure  # noqa: E402
+
+FLAGS = flags.FLAGS
+HELD_OUT = 5000  # pictures, of 50,000
+FAST, TUTORIAL = cifar10.FAST, cifar10.TUTORIAL
+ABLATION = {
+    'the fast recipe': FAST,
+    'no Muon': FAST._replace(muon_rate=0.0),
+    'no Muon, no momentum': FAST._replace(muon_rate=0.0, momentum=0.0, learning_rate=0.1),
+    'no warm-up': FAST._replace(warmup=0.0),
+    'rate constant': FAST._replace(epochs_per_decay=350.0),
+    "the tutorial's average": FAST._replace(moving_average_decay=0.9999),
+    "the tutorial's weight decay": FAST._replace(weight_decay=0.004),
+    'no weight decay': FAST._replace(weight_decay=0.0),
+    'label smoothing 0.1': FAST._replace(label_smoothing=0.1),
+    "the tutorial's distortions": FAST._replace(augment=TUTORIAL.augment),
+    'with contrast': FAST._replace(augment='crop,flip,contrast:0.6-1.4'),
+    'no crop': FAST._replace(augment='flip'),
+    'no flip': FAST._replace(augment='crop'),
+    'no distortion': FAST._replace(augment='none'),
+}
+
+
+def define_flags():
+  """Defines the flags of this program; where it is only imported, they might clash with others'."""
+  flags.DEFINE_string('out', 'recipes', 'Directory of runs and results.')
+  flags.DEFINE_list('runs', ['fast:4000', 'fast:12000'],
+                    'RECIPE:STEPS, with commas between; or ablation, which leaves out one part of '
+                    'the fast recipe after the other.')
+  flags.DEFINE_integer('ablation_steps', 4000, 'Steps of each run of the ablation.', lower_bound=1)
+  flags.DEFINE_integer('seeds', 3, 'Independent runs of each.', lower_bound=1)
+  flags.DEFINE_integer('points', 8, 'Checkpoints that are scored on the way.', lower_bound=1)
+  flags.DEFINE_enum('score', 'validation', ['validation', 'test'], 'What to score on.')
+  flags.DEFINE_list('score_views', ['1'], 'Views to score the last checkpoint with.')
+  flags.adopt_module_key_flags(cifar10)
+
+
+def planned(runs, ablation_steps):
+  """Returns what to run.
+
+  Args:
+    runs: list of 'RECIPE:STEPS', or ['ablation'].
+    ablation_steps: of each run of the ablation.
+
+  Returns:
+    A dict of name to (Recipe, steps).
+
+  Raises:
+    Failure: a text is neither.
+  """
+  if runs == ['ablation']:
+    return {name: (recipe, ablation_steps) for name, recipe in ABLATION.items()}
+  plan = {}
+  for text in runs:
+    name, _, steps = text.partition(':')
+    if name not in cifar10.RECIPES or not steps.isdigit() or not int(steps):
+      raise Failure('--runs: %r is not RECIPE:STEPS with a recipe of %s, nor ablation.'
+                    % (text, ', '.join(sorted(cifar10.RECIPES))))
+    plan['%s, %s steps' % (name, steps)] = cifar10.RECIPES[name], int(steps)
+  return plan
+
+
+class Clock:
+  """Seconds that steps took, over all starts of a run; the time to start is left out."""
+
+  def __init__(self, path):
+    self._path, self.seconds = path, {0: 0.0}
+    if os.path.exists(path):
+      with open(path) as file:
+        self.seconds = {int(step): value for step, value in json.load(file).items()}
+
+  def train(self, options):
+    """Runs `cifar10_train.train`, and notes when each checkpoint was written."""
+    latest = cifar10_checkpoint.find_latest(options.train_dir)
+    begin = cifar10_checkpoint.step_of(latest) if latest else 0
+    with contextlib.redirect_stdout(io.StringIO()):
+      code = cifar10_train.train(options)
+    saved = {cifar10_checkpoint.step_of(path): os.stat(path + '.index').st_mtime
+             for path in cifar10_checkpoint.find_all(options.train_dir)}
+    if begin in saved:  # a start writes the checkpoint that it goes on from, or that of step 0
+      before = self.seconds.get(begin, 0.0)
+      self.seconds.update({step: before + when - saved[begin] for step, when in saved.items()
+                           if step > begin})
+    with open(self._path, 'w') as file:
+      json.dump(self.seconds, file)
+    return code
+
+
+def run(recipe, steps, directory, options):
+  """Trains once, or goes on, and scores.
+
+  Args:
+    recipe: a Recipe.
+    steps: the budget.
+    directory: for checkpoints.
+    options: the parsed flags.
+
+  Returns:
+    A dict of lists 'step', 'seconds', 'precision', one a checkpoint, and a dict 'views' of the last
+    checkpoint's precision by views.
+  """
+  held_out = HELD_OUT if options.score == 'validation' else 0
+  train = defaults(
+      cifar10_train, data_dir=options.data_dir, train_dir=directory, batch_size=options.batch_size,
+      max_steps=steps, recipe='benchmark', augment=recipe.augment, validation_examples=held_out,
+      save_checkpoint_steps=max(1, steps // options.points), keep_checkpoints=options.points + 2,
+      summary_steps=1000, use_fp16=options.use_fp16)
+  cifar10.RECIPES['benchmark'] = recipe
+  os.makedirs(directory, exist_ok=True)
+  clock = Clock(os.path.join(directory, 'seconds.json'))
+  code = clock.train(train)
+  if code:  # a signal; the next start goes on with this run
+    sys.exit(code)
+  paths = [path for path in cifar10_checkpoint.find_all(directory)
+           if cifar10_checkpoint.step_of(path) in clock.seconds]
+  precision = {views: evaluator(options, views, held_out) for views in ['1', *options.score_views]}
+  steps_done = [cifar10_checkpoint.step_of(path) for path in paths]
+  return {'step': steps_done, 'seconds': [clock.seconds[step] for step in steps_done],
+          'precision': [precision['1'](path) for path in paths],
+          'views': {views: precision[views](paths[-1]) for views in options.score_views}}
+
+
+def evaluator(options, views, held_out):
+  """Returns a function from a checkpoint's path to its precision."""
+  evaluation = cifar10_eval.Evaluation(defaults(
+      cifar10_eval, data_dir=options.data_dir, batch_size=options.batch_size, views=views,
+      eval_data=options.score, validation_examples=held_out))
+  return lambda path: evaluation.precision(path)[0] / evaluation.num_examples
+
+
+def run_all(options):
+  """Runs what is planned with every seed, but for what is done; returns name to list of results."""
+  results = {}
+  for seed in range(options.seeds):
+    for name, (recipe, steps) in planned(options.runs, options.ablation_steps).items():
+      directory = os.path.join(options.out, '%s-%s-%d-%d' % (
+          name.replace(' ', '_').replace(',', ''), options.score, steps, seed))
+      path = os.path.join(directory, 'result.json')
+      if not os.path.exists(path):
+        since = time.time()
+        result = run(recipe, steps, directory, options)
+        with open(path, 'w') as file:
+          json.dump(result, file)
+        print('seed %d %-28s %.4f after %.0f s' % (seed, name, result['precision'][-1],
+                                                   time.time() - since), flush=True)
+      with open(path) as file:
+        results.setdefault(name, []).append(json.load(file))
+  return results
+
+
+def seconds_to(result, precision):
+  """Returns after how many seconds a run first had a precision, between checkpoints by a line."""
+  at, values = [0.0, *result['seconds']], [0.1, *result['precision']]
+  for i in range(1, len(at)):
+    if values[i] >= precision:
+      share = (precision - values[i - 1]) / (values[i] - values[i - 1])
+      return at[i - 1] + share * (at[i] - at[i - 1])
+  return None
+
+
+def table(results, goals=(0.7, 0.75, 0.8)):
+  """Returns mean and spread of each run as a Markdown table."""
+  views = sorted({count for runs in results.values() for run in runs for count in run['views']},
+                 key=int)
+  head = ['run', 'seeds', 'seconds', *('precision @ 1 (%s view%s)' % (n, 's' * (n != '1'))
+                                       for n in views), *('s to %.2f' % goal for goal in goals)]
+  lines = ['| ' + ' | '.join(head) + ' |', '| --- ' * len(head) + '|']
+  for name, runs in results.items():
+    cells = [name, str(len(runs)), '%.0f' % np.mean([run['seconds'][-1] for run in runs])]
+    for count in views:
+      last = [run['views'][count] for run in runs]
+      cells.append('%.4f ± %.4f' % (np.mean(last), np.std(last, ddof=1) if len(last) > 1 else 0))
+    for goal in goals:
+      times = [seconds_to(run, goal) for run in runs]
+      cells.append('-' if None in times else '%.0f' % np.mean(times))
+    lines.append('| ' + ' | '.join(cells) + ' |')
+  return '\n'.join(lines)
+
+
+def draw(results, path):
+  """Draws precision over seconds, one line a run and a colour a name, into a PNG file."""
+  with chart.panels(path, 1, size=(10, 6)) as (axes,):
+    for number, (name, runs) in enumerate(results.items()):
+      for i, each in enumerate(runs):
+        axes.plot(each['seconds'], each['precision'], marker='.', color='C%d' % (number % 10),
+                  label=None if i else name)
+    axes.set(xscale='log', xlabel='seconds of training', ylabel='precision @ 1, one view')
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def main(argv):
+  del argv
+  cifar10.maybe_download_and_extract()
+  results = run_all(FLAGS)
+  print(table(results))
+  path = os.path.join(FLAGS.out, 'recipes.png')
+  draw(results, path)
+  print('Curves: %s' % path)
+
+
+if __name__ == '__main__':
+  define_flags()
+  cifar10_app.run(main)

@@ -1,0 +1,79 @@
+"""Tests of how runs of recipes are planned and told."""
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import types
+from unittest import mock
+
+import cifar10
+import cifar10_sample
+from benchmarks import recipes
+from cifar10_app import Failure
+from cifar10_tf import tf
+
+
+def result(seconds, precision, views):
+  return {'step': [], 'seconds': seconds, 'precision': precision, 'views': views}
+
+
+class RecipesTest(tf.test.TestCase):
+
+  def testPlan(self):
+    self.assertEqual(recipes.planned(['fast:40', 'tutorial:600'], 7),
+                     {'fast, 40 steps': (cifar10.FAST, 40),
+                      'tutorial, 600 steps': (cifar10.TUTORIAL, 600)})
+    ablation = recipes.planned(['ablation'], 7)
+    self.assertEqual({steps for _, steps in ablation.values()}, {7})
+    self.assertEqual([name for name, (recipe, _) in ablation.items() if recipe == cifar10.FAST],
+                     ['the fast recipe'])  # each other leaves something out
+    for wrong in 'fast', 'fast:', 'fast:0', 'fast:many', 'slow:40':
+      with self.assertRaisesRegex(Failure, 'is not RECIPE:STEPS'):
+        recipes.planned([wrong], 7)
+
+  def testSecondsToAPrecision(self):
+    run = result([10.0, 20.0, 40.0], [0.3, 0.5, 0.7], {})
+    self.assertAlmostEqual(recipes.seconds_to(run, 0.2), 5.0)  # from chance, 0.1
+    self.assertAlmostEqual(recipes.seconds_to(run, 0.5), 20.0)
+    self.assertAlmostEqual(recipes.seconds_to(run, 0.65), 35.0)
+    self.assertIsNone(recipes.seconds_to(run, 0.71))
+
+  def testTable(self):
+    runs = [result([10.0, 30.0], [0.7, 0.9], {'1': 0.9, '18': 0.92}),
+            result([10.0, 50.0], [0.7, 0.8], {'1': 0.8, '18': 0.94})]
+    self.assertEqual(recipes.table({'a': runs}, goals=(0.75, 0.85)).splitlines(), [
+        '| run | seeds | seconds | precision @ 1 (1 view) | precision @ 1 (18 views) | s to 0.75 '
+        '| s to 0.85 |',
+        '| --- | --- | --- | --- | --- | --- | --- |',
+        '| a | 2 | 40 | 0.8500 ± 0.0707 | 0.9300 ± 0.0141 | 22 | - |'])
+
+  def testTrainsScoresAndKeepsResults(self):
+    directory = self.get_temp_dir()
+    data_dir = os.path.join(directory, 'data')
+    cifar10_sample.make_sample(data_dir, 200, 50)
+    options = types.SimpleNamespace(
+        out=os.path.join(directory, 'out'), runs=['fast:6'], ablation_steps=1, seeds=1, points=2,
+        score='test', score_views=['2'], data_dir=data_dir, batch_size=16, use_fp16=False)
+    with contextlib.redirect_stdout(io.StringIO()):
+      results = recipes.run_all(options)
+      with mock.patch.object(recipes, 'run', side_effect=AssertionError('it was done')):
+        self.assertEqual(recipes.run_all(options), results)
+    found, = results['fast, 6 steps']
+    self.assertEqual(found['step'], [0, 3, 6])
+    self.assertAllInRange(found['precision'], 0, 1)
+    self.assertEqual(sorted(found['seconds']), found['seconds'])
+    self.assertEqual(list(found['views']), ['2'])
+    path = os.path.join(directory, 'curves.png')
+    recipes.draw(results, path)
+    self.assertGreater(os.path.getsize(path), 1000)
+
+  def testFlagsAreItsOwn(self):
+    """As a program, where those of the trainer and the evaluator are there too."""
+    done = subprocess.run([sys.executable, recipes.__file__, '--help'], capture_output=True,
+                          text=True, timeout=120, env=dict(os.environ), check=False)
+    self.assertIn('--score_views', done.stdout + done.stderr)
+
+
+if __name__ == '__main__':
+  tf.test.main()
