@@ -54,8 +54,7 @@ class Evaluation:
     paths = cifar10_input.data_files(options.data_dir, test)
     training, validation = cifar10_input.hold_out(paths, 0 if test else options.validation_examples)
     skip = validation if options.eval_data == 'validation' else training
-    records = sum(cifar10_input.count_records(paths)) - len(paths) * sum(skip)
-    self.num_examples = min(options.num_examples, records)
+    self.num_examples = min(options.num_examples, cifar10_input.total_records(paths, skip))
     with tf.Graph().as_default() as self.graph:
       self._step = tf.train.get_or_create_global_step()
       images, labels = cifar10_input.inputs(

@@ -119,6 +119,11 @@ def count_records(paths):
   return counts
 
 
+def total_records(paths, skip=(0, 0)):
+  """Returns how many records files hold together, without those to skip of each."""
+  return sum(count_records(paths)) - len(paths) * sum(skip)
+
+
 def data_files(data_dir, eval_data=False):
   """Returns the paths of the training files, or, for `eval_data`, of the test file alone."""
   names = [TEST_FILE] if eval_data else TRAIN_FILES
@@ -223,7 +228,7 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatab
   Raises:
     Failure: a file is missing, empty, or not a whole number of records.
   """
-  num_records = sum(count_records(paths)) - len(paths) * sum(skip)
+  num_records = total_records(paths, skip)
   if not shuffle or repeatable:
     readers = distorters = 1
   with tf.name_scope('input'), tf.device('/cpu:0'):

@@ -59,7 +59,7 @@ class MuonOptimizer(tf.train.MomentumOptimizer):
   """
 
   def __init__(self, learning_rate, muon_rate, momentum, names, dtype=tf.float32):
-    super().__init__(learning_rate, momentum, use_nesterov=True, name='Momentum')
+    super().__init__(learning_rate, momentum, use_nesterov=True)
     self._muon_rate, self._mu = muon_rate, momentum
     self._names, self._dtype = frozenset(names), dtype
 

@@ -139,7 +139,7 @@ def build(options):
   dtype = cifar10.compute_dtype(options.use_fp16)
   loss = cifar10.loss(cifar10.inference(images, recipe, dtype), labels,
                       label_smoothing=recipe.label_smoothing)
-  num_examples = sum(cifar10_input.count_records(paths)) - options.validation_examples
+  num_examples = cifar10_input.total_records(paths, skip)
   train_op = cifar10.train(loss, global_step, options.batch_size, num_examples, recipe,
                            dtype=dtype, max_steps=options.max_steps)
   with tf.control_dependencies([train_op]):

@@ -9,11 +9,10 @@ between training and test; draws them and their curves. A run that is done is ke
 benchmark that was stopped goes on.
 """
 import contextlib
+import functools
 import io
-import json
 import os
 import sys
-import types
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
 
@@ -23,10 +22,9 @@ from absl import flags  # noqa: E402
 import cifar10  # noqa: E402
 import cifar10_app  # noqa: E402
 import cifar10_checkpoint  # noqa: E402
-import cifar10_eval  # noqa: E402
 import cifar10_input  # noqa: E402
 import cifar10_train  # noqa: E402
-from benchmarks import chart  # noqa: E402
+from benchmarks import chart, runs  # noqa: E402
 from cifar10_app import Failure  # noqa: E402
 from cifar10_download import RECORD_BYTES  # noqa: E402
 
@@ -52,19 +50,19 @@ def define_flags():
   """Defines the flags of this program; where it is only imported, they might clash with others'."""
   flags.DEFINE_string('out', 'augmentation_runs', 'Directory of data, runs and results.')
   flags.DEFINE_integer('train_examples', 2000, 'Training pictures.', lower_bound=5)
-  flags.DEFINE_integer('validation_examples', 2500, 'Held-out training pictures.', lower_bound=5)
+  flags.DEFINE_integer('held_out_examples', 2500, 'Held-out training pictures.', lower_bound=5)
   flags.DEFINE_integer('steps', 800, 'Steps of each run.', lower_bound=4)
   flags.DEFINE_integer('seeds', 3, 'Runs of each set.', lower_bound=1)
   flags.adopt_module_key_flags(cifar10)
 
 
-def split(data_dir, out, train_examples, validation_examples):
+def split(data_dir, out, train_examples, held_out_examples):
   """Writes the data of the benchmark: the first records of each training file, and the last.
 
   Args:
     data_dir: directory of CIFAR-10.
     out: directory to write to.
-    train_examples, validation_examples: records; a fifth of each file's.
+    train_examples, held_out_examples: records; a fifth of each file's.
 
   Returns:
     (training, validation): data directories. The first has the test file as it is, the second the
@@ -74,13 +72,13 @@ def split(data_dir, out, train_examples, validation_examples):
     Failure: a record would have to be in both.
   """
   fewest = min(cifar10_input.count_records(cifar10_input.data_files(data_dir)))
-  if train_examples // 5 + validation_examples // 5 > fewest:
-    raise Failure('--train_examples=%d and --validation_examples=%d overlap: %s has %d pictures a '
-                  'file. Ask for fewer.' % (train_examples, validation_examples, data_dir, fewest))
+  if train_examples // 5 + held_out_examples // 5 > fewest:
+    raise Failure('--train_examples=%d and --held_out_examples=%d overlap: %s has %d pictures a '
+                  'file. Ask for fewer.' % (train_examples, held_out_examples, data_dir, fewest))
   records = [np.fromfile(path, np.uint8).reshape(-1, RECORD_BYTES)
              for path in cifar10_input.data_files(data_dir)]
   test_file, = cifar10_input.data_files(data_dir, eval_data=True)
-  held_out = np.concatenate([part[-(validation_examples // 5):] for part in records])
+  held_out = np.concatenate([part[-(held_out_examples // 5):] for part in records])
   training, validation = (os.path.join(out, name) for name in ('training', 'validation'))
   for directory, test in (training, np.fromfile(test_file, np.uint8)), (validation, held_out):
     os.makedirs(os.path.join(directory, cifar10_input.DIRECTORY), exist_ok=True)
@@ -88,25 +86,6 @@ def split(data_dir, out, train_examples, validation_examples):
       part[:train_examples // 5].tofile(path)
     test.tofile(cifar10_input.data_files(directory, eval_data=True)[0])
   return training, validation
-
-
-def _options(module, **changes):
-  """Returns the defaults of a program's flags and of the shared ones, but for the changes."""
-  defined = flags.FLAGS.flags_by_module_dict()
-  options = {flag.name: flag.value for flag in defined['cifar10'] + defined[module.__name__]}
-  return types.SimpleNamespace(**dict(options, **changes))
-
-
-class Scorer:
-  """Scores checkpoints on one set of pictures; its graph is built once."""
-
-  def __init__(self, data_dir, eval_data):
-    self._evaluation = cifar10_eval.Evaluation(_options(
-        cifar10_eval, data_dir=data_dir, eval_data=eval_data, num_examples=10**6, batch_size=500))
-
-  def accuracy(self, checkpoint):
-    """Returns the share, 0 to 1, that a checkpoint names right."""
-    return self._evaluation.precision(checkpoint)[0] / self._evaluation.num_examples
 
 
 def run(augment, seed, steps, batch_size, data_dir, train_dir, scorers):
@@ -118,13 +97,13 @@ def run(augment, seed, steps, batch_size, data_dir, train_dir, scorers):
     steps, batch_size: the budget.
     data_dir: of the training pictures.
     train_dir: for checkpoints.
-    scorers: dict of Scorer: 'training', 'validation' and 'test'.
+    scorers: dict of runs.Scorer: 'training', 'validation' and 'test'.
 
   Returns:
     A dict of lists: 'step', and accuracies of 'training' and 'validation' at these steps; 'test'
     holds one, of the last.
   """
-  options = _options(
+  options = runs.options(
       cifar10_train, data_dir=data_dir, train_dir=train_dir, augment=augment, seed=seed,
       max_steps=steps, batch_size=batch_size, save_checkpoint_steps=steps // CHECKPOINTS,
       summary_steps=steps, keep_checkpoints=CHECKPOINTS + 1)
@@ -150,23 +129,20 @@ def run_all(options):
     A dict of set to a list of what `run` returned, one a seed.
   """
   training, validation = split(options.data_dir, options.out, options.train_examples,
-                               options.validation_examples)
-  scorers = {'training': Scorer(training, 'train_eval'), 'test': Scorer(training, 'test'),
-             'validation': Scorer(validation, 'test')}
+                               options.held_out_examples)
+  scorers = {
+      name: runs.Scorer(data_dir=data_dir, eval_data=part, num_examples=10**6, batch_size=500)
+      for name, data_dir, part in (('training', training, 'train_eval'), ('test', training, 'test'),
+                                   ('validation', validation, 'test'))}
   results = {name: [] for name in SETS}
   for seed in range(options.seeds):
     for name, augment in SETS.items():
       budget = '%d-%d-%d' % (options.train_examples, options.steps, options.batch_size)
       train_dir = os.path.join(options.out, '%s-%s-%d' % (name.replace(' ', '_'), budget, seed))
       path = os.path.join(train_dir, 'result.json')
-      if not os.path.exists(path):
-        result = run(augment, seed, options.steps, options.batch_size, training, train_dir,
-                     scorers)
-        with open(path, 'w') as file:
-          json.dump(result, file)
-      with open(path) as file:
-        results[name].append(json.load(file))
-      last = results[name][-1]
+      last = runs.kept(path, functools.partial(
+          run, augment, seed, options.steps, options.batch_size, training, train_dir, scorers))
+      results[name].append(last)
       print('seed %d %-26s training %.3f validation %.3f test %.3f' % (
           seed, name, last['training'][-1], last['validation'][-1], last['test'][-1]), flush=True)
   return results
@@ -211,9 +187,9 @@ def draw(results, path):
     shown = dict.fromkeys(['none', "the tutorial's", best(results)])
     for name, colour in zip(shown, ('#b03535', '#3572b0', '#3a8f4a'), strict=False):
       for kind, style in ('training', '--'), ('validation', '-'):
-        runs = results[name]
-        steps = runs[0]['step']  # a run that was stopped once saved at others
-        mean = np.mean([np.interp(steps, each['step'], each[kind]) for each in runs], axis=0)
+        each_run = results[name]
+        steps = each_run[0]['step']  # a run that was stopped once saved at others
+        mean = np.mean([np.interp(steps, each['step'], each[kind]) for each in each_run], axis=0)
         curves.plot(steps, mean, style, color=colour, marker='o', label='%s, %s' % (name, kind))
     curves.set(xlabel='steps', ylabel='accuracy', ylim=(0, 1))
     curves.legend(fontsize=8)

@@ -37,7 +37,7 @@ class AugmentationBenchmarkTest(tf.test.TestCase):
 
   def testRunsOnceAndGoesOn(self):
     options = types.SimpleNamespace(
-        data_dir=self.data_dir, out=self.out, train_examples=40, validation_examples=25, steps=4,
+        data_dir=self.data_dir, out=self.out, train_examples=40, held_out_examples=25, steps=4,
         batch_size=8, seeds=2)
     augmentation.FLAGS.mark_as_parsed()
     sets = {'none': 'none', 'noise': 'noise'}

@@ -13,11 +13,11 @@ on all pictures and scores the test file: once, for the final table.
   python benchmarks/recipes.py --data_dir cifar10_data/ --out ablation/ --runs=ablation
 """
 import contextlib
+import functools
 import io
 import json
 import os
 import sys
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
 
@@ -27,14 +27,11 @@ from absl import flags  # noqa: E402
 import cifar10  # noqa: E402
 import cifar10_app  # noqa: E402
 import cifar10_checkpoint  # noqa: E402
-import cifar10_eval  # noqa: E402
 import cifar10_train  # noqa: E402
-from benchmarks import chart  # noqa: E402
-from benchmarks.augmentation import _options as defaults  # noqa: E402
+from benchmarks import chart, runs  # noqa: E402
 from cifar10_app import Failure  # noqa: E402
 
 FLAGS = flags.FLAGS
-HELD_OUT = 5000  # pictures, of 50,000
 FAST, TUTORIAL = cifar10.FAST, cifar10.TUTORIAL
 ABLATION = {
     'the fast recipe': FAST,
@@ -68,11 +65,11 @@ def define_flags():
   flags.adopt_module_key_flags(cifar10)
 
 
-def planned(runs, ablation_steps):
+def planned(texts, ablation_steps):
   """Returns what to run.
 
   Args:
-    runs: list of 'RECIPE:STEPS', or ['ablation'].
+    texts: list of 'RECIPE:STEPS', or ['ablation'].
     ablation_steps: of each run of the ablation.
 
   Returns:
@@ -81,10 +78,10 @@ def planned(runs, ablation_steps):
   Raises:
     Failure: a text is neither.
   """
-  if runs == ['ablation']:
+  if texts == ['ablation']:
     return {name: (recipe, ablation_steps) for name, recipe in ABLATION.items()}
   plan = {}
-  for text in runs:
+  for text in texts:
     name, _, steps = text.partition(':')
     if name not in cifar10.RECIPES or not steps.isdigit() or not int(steps):
       raise Failure('--runs: %r is not RECIPE:STEPS with a recipe of %s, nor ablation.'
@@ -132,8 +129,8 @@ def run(recipe, steps, directory, options):
     A dict of lists 'step', 'seconds', 'precision', one a checkpoint, and a dict 'views' of the last
     checkpoint's precision by views.
   """
-  held_out = HELD_OUT if options.score == 'validation' else 0
-  train = defaults(
+  held_out = options.validation_examples if options.score == 'validation' else 0
+  train = runs.options(
       cifar10_train, data_dir=options.data_dir, train_dir=directory, batch_size=options.batch_size,
       max_steps=steps, recipe='benchmark', augment=recipe.augment, validation_examples=held_out,
       save_checkpoint_steps=max(1, steps // options.points), keep_checkpoints=options.points + 2,
@@ -146,19 +143,14 @@ def run(recipe, steps, directory, options):
     sys.exit(code)
   paths = [path for path in cifar10_checkpoint.find_all(directory)
            if cifar10_checkpoint.step_of(path) in clock.seconds]
-  precision = {views: evaluator(options, views, held_out) for views in ['1', *options.score_views]}
+  scorers = {
+      views: runs.Scorer(data_dir=options.data_dir, batch_size=options.batch_size, views=views,
+                         eval_data=options.score, validation_examples=held_out)
+      for views in ['1', *options.score_views]}
   steps_done = [cifar10_checkpoint.step_of(path) for path in paths]
   return {'step': steps_done, 'seconds': [clock.seconds[step] for step in steps_done],
-          'precision': [precision['1'](path) for path in paths],
-          'views': {views: precision[views](paths[-1]) for views in options.score_views}}
-
-
-def evaluator(options, views, held_out):
-  """Returns a function from a checkpoint's path to its precision."""
-  evaluation = cifar10_eval.Evaluation(defaults(
-      cifar10_eval, data_dir=options.data_dir, batch_size=options.batch_size, views=views,
-      eval_data=options.score, validation_examples=held_out))
-  return lambda path: evaluation.precision(path)[0] / evaluation.num_examples
+          'precision': [scorers['1'].accuracy(path) for path in paths],
+          'views': {views: scorers[views].accuracy(paths[-1]) for views in options.score_views}}
 
 
 def run_all(options):
@@ -169,15 +161,10 @@ def run_all(options):
       directory = os.path.join(options.out, '%s-%s-%d-%d' % (
           name.replace(' ', '_').replace(',', ''), options.score, steps, seed))
       path = os.path.join(directory, 'result.json')
-      if not os.path.exists(path):
-        since = time.time()
-        result = run(recipe, steps, directory, options)
-        with open(path, 'w') as file:
-          json.dump(result, file)
-        print('seed %d %-28s %.4f after %.0f s' % (seed, name, result['precision'][-1],
-                                                   time.time() - since), flush=True)
-      with open(path) as file:
-        results.setdefault(name, []).append(json.load(file))
+      last = runs.kept(path, functools.partial(run, recipe, steps, directory, options))
+      results.setdefault(name, []).append(last)
+      print('seed %d %-28s %.4f after %.0f s' % (seed, name, last['precision'][-1],
+                                                 last['seconds'][-1]), flush=True)
   return results
 
 
@@ -193,18 +180,18 @@ def seconds_to(result, precision):
 
 def table(results, goals=(0.7, 0.75, 0.8)):
   """Returns mean and spread of each run as a Markdown table."""
-  views = sorted({count for runs in results.values() for run in runs for count in run['views']},
-                 key=int)
+  views = sorted({count for repeats in results.values() for each in repeats
+                  for count in each['views']}, key=int)
   head = ['run', 'seeds', 'seconds', *('precision @ 1 (%s view%s)' % (n, 's' * (n != '1'))
                                        for n in views), *('s to %.2f' % goal for goal in goals)]
   lines = ['| ' + ' | '.join(head) + ' |', '| --- ' * len(head) + '|']
-  for name, runs in results.items():
-    cells = [name, str(len(runs)), '%.0f' % np.mean([run['seconds'][-1] for run in runs])]
+  for name, repeats in results.items():
+    cells = [name, str(len(repeats)), '%.0f' % np.mean([each['seconds'][-1] for each in repeats])]
     for count in views:
-      last = [run['views'][count] for run in runs]
+      last = [each['views'][count] for each in repeats]
       cells.append('%.4f ± %.4f' % (np.mean(last), np.std(last, ddof=1) if len(last) > 1 else 0))
     for goal in goals:
-      times = [seconds_to(run, goal) for run in runs]
+      times = [seconds_to(each, goal) for each in repeats]
       cells.append('-' if None in times else '%.0f' % np.mean(times))
     lines.append('| ' + ' | '.join(cells) + ' |')
   return '\n'.join(lines)
@@ -213,8 +200,8 @@ def table(results, goals=(0.7, 0.75, 0.8)):
 def draw(results, path):
   """Draws precision over seconds, one line a run and a colour a name, into a PNG file."""
   with chart.panels(path, 1, size=(10, 6)) as (axes,):
-    for number, (name, runs) in enumerate(results.items()):
-      for i, each in enumerate(runs):
+    for number, (name, repeats) in enumerate(results.items()):
+      for i, each in enumerate(repeats):
         axes.plot(each['seconds'], each['precision'], marker='.', color='C%d' % (number % 10),
                   label=None if i else name)
     axes.set(xscale='log', xlabel='seconds of training', ylabel='precision @ 1, one view')
@@ -234,4 +221,5 @@ def main(argv):
 
 if __name__ == '__main__':
   define_flags()
+  FLAGS.set_default('validation_examples', 5000)  # of 50,000
   cifar10_app.run(main)

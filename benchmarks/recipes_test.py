@@ -70,9 +70,11 @@ class RecipesTest(tf.test.TestCase):
 
   def testFlagsAreItsOwn(self):
     """As a program, where those of the trainer and the evaluator are there too."""
-    done = subprocess.run([sys.executable, recipes.__file__, '--help'], capture_output=True,
-                          text=True, timeout=120, env=dict(os.environ), check=False)
-    self.assertIn('--score_views', done.stdout + done.stderr)
+    for program, flag in ('recipes', '--score_views'), ('augmentation', '--held_out_examples'):
+      path = os.path.join(os.path.dirname(recipes.__file__), program + '.py')
+      done = subprocess.run([sys.executable, path, '--help'], capture_output=True, text=True,
+                            timeout=120, env=dict(os.environ), check=False)
+      self.assertIn(flag, done.stdout + done.stderr)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,37 @@
+"""Runs of the trainer and evaluator by a benchmark: options, scores, results that are kept."""
+import json
+import os
+import types
+
+from absl import flags
+
+import cifar10_eval
+
+
+def options(module, **changes):
+  """Returns the defaults of a program's flags and of the shared ones, but for the changes."""
+  defined = flags.FLAGS.flags_by_module_dict()
+  found = {flag.name: flag.value for flag in defined['cifar10'] + defined[module.__name__]}
+  return types.SimpleNamespace(**dict(found, **changes))
+
+
+class Scorer:
+  """Scores checkpoints on one set of pictures; its graph is built once."""
+
+  def __init__(self, **changes):
+    """Takes the options of the evaluator that are not its defaults."""
+    self._evaluation = cifar10_eval.Evaluation(options(cifar10_eval, **changes))
+
+  def accuracy(self, checkpoint):
+    """Returns the share, 0 to 1, that a checkpoint names right."""
+    return self._evaluation.precision(checkpoint)[0] / self._evaluation.num_examples
+
+
+def kept(path, run):
+  """Returns the result that a JSON file holds; where there is none, that of `run()`, now kept."""
+  if not os.path.exists(path):
+    result = run()
+    with open(path, 'w') as file:
+      json.dump(result, file)
+  with open(path) as file:
+    return json.load(file)
