@@ -334,8 +334,8 @@ def _optimizer(rate, recipe, dtype):
   names = [variable.op.name for variable in tf.trainable_variables()
            if variable.op.name.endswith('weights') and 'softmax_linear' not in variable.op.name]
   muon_rate = rate * (recipe.muon_rate / recipe.learning_rate)
-  exact = tf.float32 if dtype == 'float32' else tf.float64
-  return cifar10_muon.MuonOptimizer(rate, muon_rate, recipe.momentum, names, exact)
+  return cifar10_muon.MuonOptimizer(rate, muon_rate, recipe.momentum, names,
+                                    sixteen_bits=dtype != 'float32')
 
 
 def _average_losses(total_loss):

@@ -16,34 +16,52 @@ TURNS = 5
 SMALLEST = 1e-12  # keeps a gradient of zeros from dividing by zero
 
 
-def orthogonalise(matrix, dtype=tf.float32):
+def orthogonalise(matrix):
   """Brings all singular values of a matrix near 1 and leaves its singular vectors.
 
-  By Newton and Schulz's iteration. What a turn multiplies by depends on the product of the matrix
-  with itself alone, and that, which is small for a matrix of many rows, can be taken along: so the
-  matrix itself is multiplied twice, not ten times.
+  By Newton and Schulz's iteration, in the form for float32. What a turn multiplies by depends on
+  the product of the matrix with itself alone, and that, which is small for a matrix of many rows,
+  can be taken along: so the matrix itself is multiplied twice, not ten times.
 
   Args:
     matrix: float32 [N, M], N >= M.
-    dtype: to compute the M x M matrices in. tf.float64 keeps them from a rewriting of the graph to
-      16 bits, in which they diverge: they hold squares of singular values.
 
   Returns:
     float32 [N, M].
   """
   a, b, c = COEFFICIENTS
-  exact = tf.cast(matrix, dtype)
-  gram = tf.matmul(exact, exact, transpose_a=True)  # [M, M]
+  gram = tf.matmul(matrix, matrix, transpose_a=True)  # [M, M]
   norm = tf.linalg.trace(gram) + SMALLEST  # the sum of all singular values' squares
   gram /= norm
-  eye = np.eye(int(matrix.shape[1]), dtype=dtype.as_numpy_dtype)
+  eye = np.eye(int(matrix.shape[1]), dtype=np.float32)
   factor = tf.math.rsqrt(norm) * eye
   for turn in range(TURNS):
     times = a * eye + b * gram + c * gram @ gram
     factor = factor @ times
     if turn < TURNS - 1:
       gram = times @ gram @ times
-  return matrix @ tf.cast(factor, tf.float32)
+  return matrix @ factor
+
+
+def orthogonalise_in_16_bits(matrix):
+  """As `orthogonalise`, in the form whose products may be rounded to 16 bits.
+
+  It takes the matrix itself along, turn by turn, so that what is rounded in one is mended in the
+  next; the form above carries squares of singular values, and diverges.
+
+  Args:
+    matrix: float32 [N, M], N >= M.
+
+  Returns:
+    float32 [N, M].
+  """
+  a, b, c = COEFFICIENTS
+  eye = np.eye(int(matrix.shape[1]), dtype=np.float32)
+  x = matrix * tf.math.rsqrt(2 * tf.nn.l2_loss(matrix) + SMALLEST)
+  for _ in range(TURNS):
+    gram = tf.matmul(x, x, transpose_a=True)  # [M, M]
+    x = x @ (a * eye + b * gram + c * gram @ gram)
+  return x
 
 
 class MuonOptimizer(tf.train.MomentumOptimizer):
@@ -55,13 +73,14 @@ class MuonOptimizer(tf.train.MomentumOptimizer):
     momentum: of both.
     names: names of the ops of the variables for Muon. Each, with all its dimensions but the last
       as rows, must have no fewer rows than columns.
-    dtype: as for `orthogonalise`.
+    sixteen_bits: whether products may be rounded to 16 bits, as a rewriting of the graph does.
   """
 
-  def __init__(self, learning_rate, muon_rate, momentum, names, dtype=tf.float32):
+  def __init__(self, learning_rate, muon_rate, momentum, names, sixteen_bits=False):
     super().__init__(learning_rate, momentum, use_nesterov=True)
     self._muon_rate, self._mu = muon_rate, momentum
-    self._names, self._dtype = frozenset(names), dtype
+    self._names = frozenset(names)
+    self._orthogonalise = orthogonalise_in_16_bits if sixteen_bits else orthogonalise
 
   def _resource_apply_dense(self, grad, var):
     if var.op.name not in self._names:
@@ -69,5 +88,5 @@ class MuonOptimizer(tf.train.MomentumOptimizer):
     velocity = self.get_slot(var, 'momentum')
     velocity = velocity.assign(self._mu * velocity + grad)
     ahead = tf.reshape(grad + self._mu * velocity, [-1, var.shape[-1]])
-    step = tf.reshape(orthogonalise(ahead, self._dtype), var.shape)
+    step = tf.reshape(self._orthogonalise(ahead), var.shape)
     return var.assign_sub(self._muon_rate * step).op
