@@ -7,6 +7,10 @@ without a fixed seed, and scores each checkpoint. Prints a Markdown table of mea
 draws precision over seconds. Results are kept in --out and training goes on from its checkpoints,
 so a benchmark that was stopped goes on where it was.
 
+How long a step takes is told by short runs at the end, by turns: hours of training meet a machine
+that drifts, and other programs. So training itself may go on beside other work; leave the machine
+idle for the end.
+
 Choose by --score=validation: 5,000 training pictures are held out, and scored. --score=test trains
 on all pictures and scores the test file: once, for the final table.
 
@@ -15,9 +19,10 @@ on all pictures and scores the test file: once, for the final table.
 import contextlib
 import functools
 import io
-import json
 import os
+import statistics
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
 
@@ -60,6 +65,9 @@ def define_flags():
   flags.DEFINE_integer('ablation_steps', 4000, 'Steps of each run of the ablation.', lower_bound=1)
   flags.DEFINE_integer('seeds', 3, 'Independent runs of each.', lower_bound=1)
   flags.DEFINE_integer('points', 8, 'Checkpoints that are scored on the way.', lower_bound=1)
+  flags.DEFINE_integer('pace_steps', 150, 'Steps that are timed of each, in each round.',
+                       lower_bound=1)
+  flags.DEFINE_integer('pace_rounds', 3, 'Rounds in which they are.', lower_bound=1)
   flags.DEFINE_enum('score', 'validation', ['validation', 'test'], 'What to score on.')
   flags.DEFINE_list('score_views', ['1'], 'Views to score the last checkpoint with.')
   flags.adopt_module_key_flags(cifar10)
@@ -90,30 +98,23 @@ def planned(texts, ablation_steps):
   return plan
 
 
-class Clock:
-  """Seconds that steps took, over all starts of a run; the time to start is left out."""
-
-  def __init__(self, path):
-    self._path, self.seconds = path, {0: 0.0}
-    if os.path.exists(path):
-      with open(path) as file:
-        self.seconds = {int(step): value for step, value in json.load(file).items()}
-
-  def train(self, options):
-    """Runs `cifar10_train.train`, and notes when each checkpoint was written."""
-    latest = cifar10_checkpoint.find_latest(options.train_dir)
-    begin = cifar10_checkpoint.step_of(latest) if latest else 0
-    with contextlib.redirect_stdout(io.StringIO()):
-      code = cifar10_train.train(options)
-    saved = {cifar10_checkpoint.step_of(path): os.stat(path + '.index').st_mtime
-             for path in cifar10_checkpoint.find_all(options.train_dir)}
-    if begin in saved:  # a start writes the checkpoint that it goes on from, or that of step 0
-      before = self.seconds.get(begin, 0.0)
-      self.seconds.update({step: before + when - saved[begin] for step, when in saved.items()
-                           if step > begin})
-    with open(self._path, 'w') as file:
-      json.dump(self.seconds, file)
-    return code
+def _train(recipe, steps, directory, options, save_steps, keep):
+  """Trains, or goes on, as the trainer does; returns the checkpoints of every `save_steps`."""
+  held_out = options.validation_examples if options.score == 'validation' else 0
+  cifar10.RECIPES['benchmark'] = recipe
+  train = runs.options(
+      cifar10_train, data_dir=options.data_dir, train_dir=directory, batch_size=options.batch_size,
+      max_steps=steps, recipe='benchmark', augment=recipe.augment, validation_examples=held_out,
+      save_checkpoint_steps=save_steps, keep_checkpoints=keep, summary_steps=1000,
+      use_fp16=options.use_fp16)
+  os.makedirs(directory, exist_ok=True)
+  with contextlib.redirect_stdout(io.StringIO()):
+    code = cifar10_train.train(train)
+  if code:  # a signal; the next start goes on with this run
+    sys.exit(code)
+  return [path for path in cifar10_checkpoint.find_all(directory)
+          if cifar10_checkpoint.step_of(path) % save_steps == 0
+          or cifar10_checkpoint.step_of(path) == steps]
 
 
 def run(recipe, steps, directory, options):
@@ -126,31 +127,41 @@ def run(recipe, steps, directory, options):
     options: the parsed flags.
 
   Returns:
-    A dict of lists 'step', 'seconds', 'precision', one a checkpoint, and a dict 'views' of the last
+    A dict of lists 'step' and 'precision', one a checkpoint, and a dict 'views' of the last
     checkpoint's precision by views.
   """
   held_out = options.validation_examples if options.score == 'validation' else 0
-  train = runs.options(
-      cifar10_train, data_dir=options.data_dir, train_dir=directory, batch_size=options.batch_size,
-      max_steps=steps, recipe='benchmark', augment=recipe.augment, validation_examples=held_out,
-      save_checkpoint_steps=max(1, steps // options.points), keep_checkpoints=options.points + 2,
-      summary_steps=1000, use_fp16=options.use_fp16)
-  cifar10.RECIPES['benchmark'] = recipe
-  os.makedirs(directory, exist_ok=True)
-  clock = Clock(os.path.join(directory, 'seconds.json'))
-  code = clock.train(train)
-  if code:  # a signal; the next start goes on with this run
-    sys.exit(code)
-  paths = [path for path in cifar10_checkpoint.find_all(directory)
-           if cifar10_checkpoint.step_of(path) in clock.seconds]
+  paths = _train(recipe, steps, directory, options, max(1, steps // options.points),
+                 options.points + 2)
   scorers = {
       views: runs.Scorer(data_dir=options.data_dir, batch_size=options.batch_size, views=views,
                          eval_data=options.score, validation_examples=held_out)
       for views in ['1', *options.score_views]}
-  steps_done = [cifar10_checkpoint.step_of(path) for path in paths]
-  return {'step': steps_done, 'seconds': [clock.seconds[step] for step in steps_done],
+  return {'step': [cifar10_checkpoint.step_of(path) for path in paths],
           'precision': [scorers['1'].accuracy(path) for path in paths],
           'views': {views: scorers[views].accuracy(paths[-1]) for views in options.score_views}}
+
+
+def pace(recipe, options):
+  """Returns the seconds of a step: those from one checkpoint of a new run to the next."""
+  count = options.pace_steps
+  with tempfile.TemporaryDirectory() as directory:
+    *_, first, last = _train(recipe, 2 * count, directory, options, count, 3)
+    return (os.stat(last + '.index').st_mtime - os.stat(first + '.index').st_mtime) / count
+
+
+def paces(options):
+  """Times all that is planned, by turns, once.
+
+  Returns:
+    A dict of name to a list of seconds a step, one a round.
+  """
+  found = {}
+  for number in range(options.pace_rounds):
+    for name, (recipe, _) in planned(options.runs, options.ablation_steps).items():
+      found.setdefault(name, []).append(pace(recipe, options))
+      print('round %d %-28s %.1f ms a step' % (number + 1, name, 1e3 * found[name][-1]), flush=True)
+  return found
 
 
 def run_all(options):
@@ -163,14 +174,13 @@ def run_all(options):
       path = os.path.join(directory, 'result.json')
       last = runs.kept(path, functools.partial(run, recipe, steps, directory, options))
       results.setdefault(name, []).append(last)
-      print('seed %d %-28s %.4f after %.0f s' % (seed, name, last['precision'][-1],
-                                                 last['seconds'][-1]), flush=True)
+      print('seed %d %-28s %.4f' % (seed, name, last['precision'][-1]), flush=True)
   return results
 
 
-def seconds_to(result, precision):
-  """Returns after how many seconds a run first had a precision, between checkpoints by a line."""
-  at, values = [0.0, *result['seconds']], [0.1, *result['precision']]
+def steps_to(result, precision):
+  """Returns after how many steps a run first had a precision, between checkpoints by a line."""
+  at, values = result['step'], result['precision']
   for i in range(1, len(at)):
     if values[i] >= precision:
       share = (precision - values[i - 1]) / (values[i] - values[i - 1])
@@ -178,31 +188,41 @@ def seconds_to(result, precision):
   return None
 
 
-def table(results, goals=(0.7, 0.75, 0.8)):
-  """Returns mean and spread of each run as a Markdown table."""
+def table(results, seconds, goals=(0.7, 0.75, 0.8)):
+  """Returns mean and standard deviation of each run as a Markdown table.
+
+  Args:
+    results: a dict of name to a list of what `run` returned.
+    seconds: what `paces` returned.
+    goals: precisions, to tell after how many seconds they were reached.
+  """
   views = sorted({count for repeats in results.values() for each in repeats
                   for count in each['views']}, key=int)
-  head = ['run', 'seeds', 'seconds', *('precision @ 1 (%s view%s)' % (n, 's' * (n != '1'))
-                                       for n in views), *('s to %.2f' % goal for goal in goals)]
+  head = ['run', 'seeds', 'ms a step', 'seconds',
+          *('precision @ 1 (%s view%s)' % (n, 's' * (n != '1')) for n in views),
+          *('s to %.2f' % goal for goal in goals)]
   lines = ['| ' + ' | '.join(head) + ' |', '| --- ' * len(head) + '|']
   for name, repeats in results.items():
-    cells = [name, str(len(repeats)), '%.0f' % np.mean([each['seconds'][-1] for each in repeats])]
+    step = statistics.median(seconds[name])
+    cells = [name, str(len(repeats)), '%.0f' % (1e3 * step), '%.0f' % (
+        step * repeats[0]['step'][-1])]
     for count in views:
       last = [each['views'][count] for each in repeats]
       cells.append('%.4f ± %.4f' % (np.mean(last), np.std(last, ddof=1) if len(last) > 1 else 0))
     for goal in goals:
-      times = [seconds_to(each, goal) for each in repeats]
-      cells.append('-' if None in times else '%.0f' % np.mean(times))
+      steps = [steps_to(each, goal) for each in repeats]
+      cells.append('-' if None in steps else '%.0f' % (step * np.mean(steps)))
     lines.append('| ' + ' | '.join(cells) + ' |')
   return '\n'.join(lines)
 
 
-def draw(results, path):
+def draw(results, seconds, path):
   """Draws precision over seconds, one line a run and a colour a name, into a PNG file."""
   with chart.panels(path, 1, size=(10, 6)) as (axes,):
     for number, (name, repeats) in enumerate(results.items()):
+      at = statistics.median(seconds[name]) * np.array(repeats[0]['step'][1:])
       for i, each in enumerate(repeats):
-        axes.plot(each['seconds'], each['precision'], marker='.', color='C%d' % (number % 10),
+        axes.plot(at, each['precision'][1:], marker='.', color='C%d' % (number % 10),
                   label=None if i else name)
     axes.set(xscale='log', xlabel='seconds of training', ylabel='precision @ 1, one view')
     axes.grid(alpha=0.3)
@@ -213,9 +233,10 @@ def main(argv):
   del argv
   cifar10.maybe_download_and_extract()
   results = run_all(FLAGS)
-  print(table(results))
+  seconds = runs.kept(os.path.join(FLAGS.out, 'paces.json'), functools.partial(paces, FLAGS))
+  print(table(results, seconds))
   path = os.path.join(FLAGS.out, 'recipes.png')
-  draw(results, path)
+  draw(results, seconds, path)
   print('Curves: %s' % path)
 
 

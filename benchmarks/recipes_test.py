@@ -14,8 +14,8 @@ from cifar10_app import Failure
 from cifar10_tf import tf
 
 
-def result(seconds, precision, views):
-  return {'step': [], 'seconds': seconds, 'precision': precision, 'views': views}
+def result(steps, precision, views):
+  return {'step': [0, *steps], 'precision': [0.1, *precision], 'views': views}
 
 
 class RecipesTest(tf.test.TestCase):
@@ -32,21 +32,22 @@ class RecipesTest(tf.test.TestCase):
       with self.assertRaisesRegex(Failure, 'is not RECIPE:STEPS'):
         recipes.planned([wrong], 7)
 
-  def testSecondsToAPrecision(self):
-    run = result([10.0, 20.0, 40.0], [0.3, 0.5, 0.7], {})
-    self.assertAlmostEqual(recipes.seconds_to(run, 0.2), 5.0)  # from chance, 0.1
-    self.assertAlmostEqual(recipes.seconds_to(run, 0.5), 20.0)
-    self.assertAlmostEqual(recipes.seconds_to(run, 0.65), 35.0)
-    self.assertIsNone(recipes.seconds_to(run, 0.71))
+  def testStepsToAPrecision(self):
+    run = result([10, 20, 40], [0.3, 0.5, 0.7], {})
+    self.assertAlmostEqual(recipes.steps_to(run, 0.2), 5.0)
+    self.assertAlmostEqual(recipes.steps_to(run, 0.5), 20.0)
+    self.assertAlmostEqual(recipes.steps_to(run, 0.65), 35.0)
+    self.assertIsNone(recipes.steps_to(run, 0.71))
 
   def testTable(self):
-    runs = [result([10.0, 30.0], [0.7, 0.9], {'1': 0.9, '18': 0.92}),
-            result([10.0, 50.0], [0.7, 0.8], {'1': 0.8, '18': 0.94})]
-    self.assertEqual(recipes.table({'a': runs}, goals=(0.75, 0.85)).splitlines(), [
-        '| run | seeds | seconds | precision @ 1 (1 view) | precision @ 1 (18 views) | s to 0.75 '
-        '| s to 0.85 |',
-        '| --- | --- | --- | --- | --- | --- | --- |',
-        '| a | 2 | 40 | 0.8500 ± 0.0707 | 0.9300 ± 0.0141 | 22 | - |'])
+    runs = [result([100, 200], [0.7, 0.9], {'1': 0.9, '18': 0.92}),
+            result([100, 200], [0.7, 0.8], {'1': 0.8, '18': 0.94})]
+    self.assertEqual(
+        recipes.table({'a': runs}, {'a': [0.1, 0.2, 0.9]}, goals=(0.75, 0.85)).splitlines(), [
+            '| run | seeds | ms a step | seconds | precision @ 1 (1 view) '
+            '| precision @ 1 (18 views) | s to 0.75 | s to 0.85 |',
+            '| --- | --- | --- | --- | --- | --- | --- | --- |',
+            '| a | 2 | 200 | 40 | 0.8500 ± 0.0707 | 0.9300 ± 0.0141 | 28 | - |'])
 
   def testTrainsScoresAndKeepsResults(self):
     directory = self.get_temp_dir()
@@ -54,7 +55,8 @@ class RecipesTest(tf.test.TestCase):
     cifar10_sample.make_sample(data_dir, 200, 50)
     options = types.SimpleNamespace(
         out=os.path.join(directory, 'out'), runs=['fast:6'], ablation_steps=1, seeds=1, points=2,
-        score='test', score_views=['2'], data_dir=data_dir, batch_size=16, use_fp16=False)
+        score='test', score_views=['2'], data_dir=data_dir, batch_size=16, use_fp16=False,
+        pace_steps=2, pace_rounds=2)
     with contextlib.redirect_stdout(io.StringIO()):
       results = recipes.run_all(options)
       with mock.patch.object(recipes, 'run', side_effect=AssertionError('it was done')):
@@ -62,10 +64,13 @@ class RecipesTest(tf.test.TestCase):
     found, = results['fast, 6 steps']
     self.assertEqual(found['step'], [0, 3, 6])
     self.assertAllInRange(found['precision'], 0, 1)
-    self.assertEqual(sorted(found['seconds']), found['seconds'])
     self.assertEqual(list(found['views']), ['2'])
+    with contextlib.redirect_stdout(io.StringIO()):
+      seconds = recipes.paces(options)
+    self.assertLen(seconds['fast, 6 steps'], 2)
+    self.assertGreater(min(seconds['fast, 6 steps']), 0)
     path = os.path.join(directory, 'curves.png')
-    recipes.draw(results, path)
+    recipes.draw(results, seconds, path)
     self.assertGreater(os.path.getsize(path), 1000)
 
   def testFlagsAreItsOwn(self):
