@@ -86,18 +86,26 @@ def _decode(records):
   return tf.ensure_shape(tf.decode_raw(records, tf.uint8), [None, RECORD_BYTES])
 
 
-def _read_records(filename_queue, skip):
-  """Reads up to READ_RECORDS records at once: strings [N] of RECORD_BYTES."""
-  first, last = skip
-  reader = tf.FixedLengthRecordReader(RECORD_BYTES, header_bytes=first * RECORD_BYTES,
-                                      footer_bytes=last * RECORD_BYTES)
+def _read_records(filename_queue, begin, end):
+  """Reads up to READ_RECORDS records at once: strings [N] of RECORD_BYTES.
+
+  Args:
+    filename_queue: a queue of paths.
+    begin, end: the first record of each file to read, and the one before which to stop; None for
+      the end of the file.
+  """
+  # Not footer_bytes for the end: the reader would copy as much anew for every record that it reads.
+  reader = tf.FixedLengthRecordReader(RECORD_BYTES, header_bytes=begin * RECORD_BYTES)
   keys, records = reader.read_up_to(filename_queue, READ_RECORDS)
   wrong = _decode(records)[:, 0] >= NUM_CLASSES  # [N]
   first_wrong = keys[tf.argmax(tf.cast(wrong, tf.int32))]
   sound = tf.Assert(tf.logical_not(tf.reduce_any(wrong)),
                     ['label out of range 0..9, first at', first_wrong])
   with tf.control_dependencies([sound]):
-    return tf.identity(records)
+    if end is None:
+      return tf.identity(records)
+    index = tf.strings.regex_replace(keys, '^.*:', '')  # a key is 'file:index', begin's being 0
+    return tf.boolean_mask(records, tf.strings.to_number(index, tf.int32) < end - begin)
 
 
 def count_records(paths):
@@ -170,6 +178,8 @@ def _record_queue(paths, num_records, batch_size, num_epochs, shuffle, repeatabl
   Strings are blocks of memory of one size, which take one another's place. Small tensors, which are
   aligned, leave gaps: 45 MiB of them within 400 steps.
   """
+  begin = skip[0]
+  end = count_records(paths)[0] - skip[1] if skip[1] else None
   filename_queue = tf.train.string_input_producer(
       paths, num_epochs=num_epochs, shuffle=shuffle, name='filename_queue')
   with tf.name_scope('record_queue'):
@@ -184,27 +194,26 @@ def _record_queue(paths, num_records, batch_size, num_epochs, shuffle, repeatabl
       capacity = spare
       queue = tf.FIFOQueue(capacity, [tf.string], [[]])
     _add_runner(queue, capacity,
-                [queue.enqueue_many([_read_records(filename_queue, skip)])
+                [queue.enqueue_many([_read_records(filename_queue, begin, end)])
                  for _ in range(readers)])
   return queue
 
 
-def _batch_queue(record_queue, prepare, batch_size, num_epochs, threads):
-  """Builds the distortion and the batch queue; returns one batch of it, images and labels."""
+def _batch_queue(record_queue, prepare, batch_size, num_epochs, threads, draws):
+  """Builds the distortion and the batch queue; returns `draws` batches of it, images and labels."""
   with tf.name_scope('batch_queue'):
     # Only input that ends has a last batch, which may be smaller.
     dequeue = record_queue.dequeue_many if num_epochs is None else record_queue.dequeue_up_to
-    queue = tf.FIFOQueue(BATCHES_AHEAD, [tf.float32, tf.int32])
+    queue = tf.FIFOQueue(BATCHES_AHEAD * draws, [tf.float32, tf.int32])
     images, labels = split_records(_decode(dequeue(batch_size)))
     images = prepare(images)  # [B, IMAGE_SIZE, IMAGE_SIZE, DEPTH]
-    _add_runner(queue, BATCHES_AHEAD, [queue.enqueue([images, labels])] * threads)
+    _add_runner(queue, BATCHES_AHEAD * draws, [queue.enqueue([images, labels])] * threads)
     shapes = images.shape, labels.shape
-    images, labels = queue.dequeue()
-    return tf.ensure_shape(images, shapes[0]), tf.ensure_shape(labels, shapes[1])
+    return [tuple(map(tf.ensure_shape, queue.dequeue(), shapes)) for _ in range(draws)]
 
 
 def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatable=False,
-            readers=READERS, distorters=DISTORTERS, skip=(0, 0)):
+            readers=READERS, distorters=DISTORTERS, skip=(0, 0), draws=None):
   """Builds the whole path from files to a batch, on the CPU.
 
   Args:
@@ -220,10 +229,13 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatab
       thread reads and one distorts then.
     readers, distorters: threads that read, and that prepare batches, if records are shuffled and
       need not repeat; one of each otherwise.
-    skip: records to leave out at the begin and at the end of each file.
+    skip: records to leave out at the begin and at the end of each file; at the end, of files of
+      one size.
+    draws: how many batches a step takes, each with images of its own; None for one.
 
   Returns:
-    images float32 [batch_size, IMAGE_SIZE, IMAGE_SIZE, DEPTH] and labels int32 [batch_size].
+    images float32 [batch_size, IMAGE_SIZE, IMAGE_SIZE, DEPTH] and labels int32 [batch_size]; for
+    a number of draws, a list of so many of these pairs.
 
   Raises:
     Failure: a file is missing, empty, or not a whole number of records.
@@ -234,17 +246,18 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatab
   with tf.name_scope('input'), tf.device('/cpu:0'):
     record_queue = _record_queue(paths, num_records, batch_size, num_epochs, shuffle, repeatable,
                                  min(readers, len(paths)), skip)
-    return _batch_queue(record_queue, prepare, batch_size, num_epochs, distorters)
+    drawn = _batch_queue(record_queue, prepare, batch_size, num_epochs, distorters, draws or 1)
+  return drawn[0] if draws is None else drawn
 
 
 def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True, repeatable=False,
                      augment=cifar10_augment.TUTORIAL, readers=READERS, distorters=DISTORTERS,
-                     skip=(0, 0)):
+                     skip=(0, 0), draws=None):
   """Builds shuffled and distorted batches of the training files.
 
   Args:
     data_dir: directory that holds DIRECTORY.
-    batch_size, num_epochs, shuffle, repeatable, readers, distorters, skip: as for `batches`.
+    batch_size, num_epochs, shuffle, repeatable, readers, distorters, skip, draws: as for `batches`.
     augment: how to distort, as `cifar10_augment.parse` returns it.
 
   Returns:
@@ -252,7 +265,7 @@ def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True, repeat
   """
   prepare = functools.partial(cifar10_augment.distort, augment=augment)
   return batches(data_files(data_dir), batch_size, prepare, num_epochs, shuffle, repeatable,
-                 readers, distorters, skip)
+                 readers, distorters, skip, draws)
 
 
 def inputs(eval_data, data_dir, batch_size, num_epochs=None, skip=(0, 0), views=1):

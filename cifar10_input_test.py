@@ -293,6 +293,24 @@ class HoldOutTest(InputTestCase):
         seen = run_numbers(paths, 8, num_epochs=1, shuffle=shuffle, skip=skip)
         self.assertAllEqual(sorted(np.concatenate(seen)), expected)
 
+  def testNoReaderHasAFooter(self):
+    """TensorFlow's copies all of it anew for each record: a 27th of the speed for 3 MB."""
+    paths = cifar10_input.data_files(self.write_data_dir(20))
+    with tf.Graph().as_default() as graph:
+      for skip in cifar10_input.hold_out(paths, 25):
+        cifar10_input.batches(paths, 8, tf.to_float, skip=skip)
+      readers = [op for op in graph.get_operations() if 'FixedLengthRecordReader' in op.type]
+    self.assertEqual([op.get_attr('footer_bytes') for op in readers], [0, 0])
+
+  def testWholeReadsHeldOut(self):
+    """Where a call's records are all held out, and where a part of them is."""
+    data_dir = self.write_data_dir(2 * cifar10_input.READ_RECORDS)
+    paths = cifar10_input.data_files(data_dir)
+    each = cifar10_input.READ_RECORDS + 10
+    training, _ = cifar10_input.hold_out(paths, 5 * each)
+    count = sum(len(batch) for batch in run_numbers(paths, 64, num_epochs=1, skip=training))
+    self.assertEqual(count, 5 * (cifar10_input.READ_RECORDS - 10))
+
   def testNothingHeldOut(self):
     paths = cifar10_input.data_files(self.write_data_dir(20))
     self.assertEqual(cifar10_input.hold_out(paths, 0)[0], (0, 0))
