@@ -155,12 +155,17 @@ def _summarise(x):
   """Shows in TensorBoard how a layer's values are spread, and what share of them is zero.
 
   Of the batch's first few pictures: a histogram is made by one thread, and of millions of values
-  takes 22 MiB more at the peak.
+  takes 22 MiB more at the peak. And of the first tower, where there are several, under the name of
+  the layer, whatever the tower's.
   """
+  scope = tf.get_variable_scope()
+  if scope.reuse:
+    return x
   shown = x[:SUMMARY_PICTURES]
-  _histogram('activations', shown)
-  # As tf.nn.zero_fraction, which takes twice the ops and a condition, for counts beyond 2^31.
-  tf.summary.scalar('sparsity', tf.reduce_mean(tf.cast(tf.equal(shown, 0), tf.float32)))
+  with tf.name_scope(scope.name + '/'):
+    _histogram('activations', shown)
+    # As tf.nn.zero_fraction, which takes twice the ops and a condition, for counts beyond 2^31.
+    tf.summary.scalar('sparsity', tf.reduce_mean(tf.cast(tf.equal(shown, 0), tf.float32)))
   return x
 
 
@@ -354,7 +359,7 @@ def _average_losses(total_loss):
 
 def train(total_loss, global_step, batch_size=BATCH_SIZE,
           num_examples=NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN, recipe=TUTORIAL, dtype='float32',
-          max_steps=None):
+          max_steps=None, compute_gradients=None):
   """Builds one step of gradient descent, and after it of the variables' moving averages.
 
   Averages over many steps do better than the last step's values: Polyak and Juditsky 1992,
@@ -370,6 +375,8 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
     dtype: what `compute_dtype` returned. For 'float16' the loss is scaled, and gradients back, to
       keep them from underflowing (https://arxiv.org/abs/1710.03740).
     max_steps: the last step; the recipe's, if not given.
+    compute_gradients: function from the optimizer to a list of (gradient, variable), for gradients
+      that are made otherwise than from `total_loss` at once.
 
   Returns:
     The op to run.
@@ -381,7 +388,10 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
     optimizer = _optimizer(rate, recipe, dtype)
     if dtype == 'float16':
       optimizer = tf.mixed_precision.enable_mixed_precision_graph_rewrite(optimizer)
-    gradients = optimizer.compute_gradients(total_loss)
+    if compute_gradients:
+      gradients = compute_gradients(optimizer)
+    else:
+      gradients = optimizer.compute_gradients(total_loss)
     with tf.control_dependencies([averages_op]):
       update = optimizer.apply_gradients(gradients, global_step)
     with tf.control_dependencies([update]):
@@ -422,14 +432,17 @@ def compute_dtype(use_fp16):
   return 'bfloat16' if capable else 'float32'
 
 
-def session_config(dtype='float32', log_device_placement=False):
+def session_config(dtype='float32', log_device_placement=False, cpu_devices=1):
   """Returns a ConfigProto: ops go where they can run, and a GPU's memory is taken only as needed.
 
   Args:
     dtype: what `compute_dtype` returned.
     log_device_placement: whether to print where each op runs.
+    cpu_devices: into how many devices TensorFlow is to divide the CPU: /cpu:0, /cpu:1 and so on.
+      They share its cores.
   """
   config = tf.ConfigProto(allow_soft_placement=True, log_device_placement=log_device_placement)
+  config.device_count['CPU'] = cpu_devices
   config.gpu_options.allow_growth = True  # so that evaluation finds room beside training
   # Ops at once. Each has all cores by itself; more at once only hold more memory at once. A process
   # has one pool for all sessions, as large as the first of them asks.

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from cifar10_app import Failure
 from cifar10_tf import tf
 
+FILL = 'fill'  # collection of ops to run once before the first step, when batches are ready
 POLL_SECONDS = 0.01  # between two looks at a queue that fills
 
 
@@ -180,27 +181,34 @@ class StopOnSignalHook(tf.train.SessionRunHook):
 class FirstBatchHook(tf.train.SessionRunHook):
   """Waits for the first batch before the first step, and says which queue it waits for in vain.
 
-  A step that needs a batch which never comes would hang without a word, deaf to signals.
+  A step that needs a batch which never comes would hang without a word, deaf to signals. Then it
+  runs the ops of the collection FILL, which take batches beforehand.
   """
 
-  def __init__(self, timeout_secs, signals=_Signals):
-    """Takes how long to wait, and what `catch_signals` yields."""
-    self._timeout_secs, self._signals = timeout_secs, signals
+  def __init__(self, timeout_secs, signals=_Signals, batches=1):
+    """Takes how long to wait, what `catch_signals` yields, and how many batches a step takes."""
+    self._timeout_secs, self._signals, self._batches = timeout_secs, signals, batches
 
   def begin(self):
     queues = [runner.queue for runner in tf.get_collection(tf.GraphKeys.QUEUE_RUNNERS)]
     self._sizes = {queue.name: queue.size() for queue in queues}
     self._last = queues[-1].name  # of ready batches: the one built last
     self._closed = queues[-1].is_closed()
+    self._fill = tf.get_collection(FILL)
 
   def after_create_session(self, session, coord):
+    self._wait(session, coord)
+    if not coord.should_stop():
+      session.run(self._fill)
+
+  def _wait(self, session, coord):
     give_up = time.monotonic() + self._timeout_secs
     while not coord.should_stop():
       if self._signals.number:
         coord.request_stop()
         return
       sizes, closed = session.run([self._sizes, self._closed])
-      if sizes[self._last] or closed:
+      if sizes[self._last] >= self._batches or closed:
         return
       if time.monotonic() > give_up:
         filled = ', '.join('%s holds %d' % item for item in sizes.items())

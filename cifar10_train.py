@@ -116,6 +116,29 @@ def _scaffold(train_dir, keep_checkpoints):
   return scaffold(init_fn=restore)
 
 
+def build_input(options, draws=1):
+  """Builds the input that the flags ask for.
+
+  Args:
+    options: the parsed flags, or anything with their names as attributes.
+    draws: batches a step.
+
+  Returns:
+    A list of `draws` pairs: images float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3] and labels int32 [B];
+    and how many pictures an epoch has.
+  """
+  paths = cifar10_input.data_files(options.data_dir)
+  skip, _ = cifar10_input.hold_out(paths, options.validation_examples)
+  if options.seed is not None:
+    tf.set_random_seed(options.seed)
+  drawn = cifar10_input.distorted_inputs(
+      options.data_dir, options.batch_size, options.num_epochs,
+      repeatable=options.seed is not None, augment=cifar10_augment.parse(options.augment),
+      readers=options.read_threads, distorters=options.distort_threads, skip=skip, draws=draws)
+  tf.summary.image('images', drawn[0][0], max_outputs=10)
+  return drawn, cifar10_input.total_records(paths, skip)
+
+
 def build(options):
   """Builds the graph: input, network, loss, update.
 
@@ -126,32 +149,23 @@ def build(options):
     The step once the update is done (int64 scalar; running it trains), and the loss.
   """
   recipe = cifar10.RECIPES[options.recipe]
-  paths = cifar10_input.data_files(options.data_dir)
-  skip, _ = cifar10_input.hold_out(paths, options.validation_examples)
-  if options.seed is not None:
-    tf.set_random_seed(options.seed)
-  global_step = tf.train.get_or_create_global_step()
-  images, labels = cifar10_input.distorted_inputs(
-      options.data_dir, options.batch_size, options.num_epochs,
-      repeatable=options.seed is not None, augment=cifar10_augment.parse(options.augment),
-      readers=options.read_threads, distorters=options.distort_threads, skip=skip)
-  tf.summary.image('images', images, max_outputs=10)
   dtype = cifar10.compute_dtype(options.use_fp16)
+  global_step = tf.train.get_or_create_global_step()
+  [(images, labels)], num_examples = build_input(options)
   loss = cifar10.loss(cifar10.inference(images, recipe, dtype), labels,
                       label_smoothing=recipe.label_smoothing)
-  num_examples = cifar10_input.total_records(paths, skip)
-  train_op = cifar10.train(loss, global_step, options.batch_size, num_examples, recipe,
-                           dtype=dtype, max_steps=options.max_steps)
+  train_op = cifar10.train(loss, global_step, options.batch_size, num_examples, recipe, dtype,
+                           options.max_steps)
   with tf.control_dependencies([train_op]):
     return tf.identity(global_step), loss
 
 
-def _hooks(options, step, loss, scaffold, signals):
+def _hooks(options, step, loss, scaffold, signals, towers):
   """Returns what watches the session, in the order in which it is told of a step."""
   save_secs = None if options.save_checkpoint_steps else options.save_checkpoint_secs
   return [
       cifar10_hooks.FiniteLossHook(step, loss),  # before anything is saved
-      cifar10_hooks.LoggerHook(step, loss, options.batch_size, options.max_steps,
+      cifar10_hooks.LoggerHook(step, loss, towers * options.batch_size, options.max_steps,
                                options.log_frequency),
       tf.train.StopAtStepHook(last_step=options.max_steps),
       cifar10_hooks.StopOnSignalHook(signals),
@@ -162,11 +176,11 @@ def _hooks(options, step, loss, scaffold, signals):
           options.train_dir, save_secs, options.save_checkpoint_steps, scaffold=scaffold,
           listeners=[cifar10_hooks.FiniteWeightsListener()], save_graph_def=False),
       # Last, for the others start while the queues fill.
-      cifar10_hooks.FirstBatchHook(options.first_batch_secs, signals),
+      cifar10_hooks.FirstBatchHook(options.first_batch_secs, signals, towers),
   ]
 
 
-def _run(options, signals):
+def _run(options, signals, build, towers, cpu_devices):
   """Builds the graph and runs it until something ends it; returns the last step."""
   with tf.Graph().as_default():
     step, loss = build(options)
@@ -176,8 +190,8 @@ def _run(options, signals):
       print('Computing in %s%s.' % (
           dtype, '' if dtype != 'float32' else ': this machine is not faster in 16 bits'))
     with tf.train.MonitoredTrainingSession(
-        scaffold=scaffold, hooks=_hooks(options, step, loss, scaffold, signals),
-        config=cifar10.session_config(dtype, options.log_device_placement),
+        scaffold=scaffold, hooks=_hooks(options, step, loss, scaffold, signals, towers),
+        config=cifar10.session_config(dtype, options.log_device_placement, cpu_devices),
         save_checkpoint_secs=None, save_checkpoint_steps=None,
         save_summaries_secs=None, save_summaries_steps=None,
         stop_grace_period_secs=GRACE_SECONDS) as session:
@@ -204,11 +218,14 @@ def _verdict(options, last, signals):
   return 'failed', 1
 
 
-def train(options):
+def train(options, build=build, towers=1, cpu_devices=1):
   """Trains until --max_steps, the end of input or a signal.
 
   Args:
     options: the parsed flags, or anything with their names as attributes.
+    build: function from the options to the step and the loss, as the one above.
+    towers: batches of options.batch_size a step.
+    cpu_devices: as for `cifar10.session_config`.
 
   Returns:
     The exit code.
@@ -227,7 +244,7 @@ def train(options):
     cifar10_checkpoint.write_status(options.train_dir, 'training', max_steps=options.max_steps)
     state = 'failed'
     try:
-      last = _run(options, signals)
+      last = _run(options, signals, build, towers, cpu_devices)
       state, code = _verdict(options, last, signals)
     except tf.errors.OpError as error:
       raise Failure('Training in %s failed: %s' % (options.train_dir, reason(error))) from error

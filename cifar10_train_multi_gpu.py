@@ -1,0 +1,224 @@
+"""Trains the network on several devices of one machine, one synchronous tower a device.
+
+  python cifar10_train_multi_gpu.py --num_gpus=2 --train_dir cifar10_train/ --data_dir cifar10_data/
+
+A tower is the network with a batch of its own. All towers share the variables: in each step every
+tower computes the gradients of its batch, these are averaged, and one update is made of them. So a
+step on N towers is that of one device with a batch N times as large; --batch_size is a tower's.
+
+Variables, checkpoints and TensorBoard's tags are those of cifar10_train.py: either program goes on
+where the other stopped. Without a GPU the towers share the CPU, which is good for trying out alone.
+"""
+import functools
+
+from absl import flags
+
+import cifar10
+import cifar10_app
+import cifar10_hooks
+import cifar10_train
+from cifar10_app import Failure
+from cifar10_tf import tf
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer('num_gpus', 1, 'Towers, each on a device of its own.', lower_bound=1)
+flags.DEFINE_enum('tower_device', 'auto', ['auto', 'gpu', 'cpu'],
+                  'Devices of the towers: auto is GPUs where there are any; cpu divides the '
+                  'processor into as many devices as there are towers.')
+flags.DEFINE_enum('average_on', 'auto', ['auto', 'cpu', 'gpu', 'nccl'],
+                  'Where gradients are averaged: on the CPU, on the first GPU, or on all GPUs by '
+                  'NCCL. auto is nccl for several GPUs, else where the towers are.')
+flags.adopt_module_key_flags(cifar10_train)
+
+
+def seen_gpus():
+  """Returns the names of the GPUs that TensorFlow sees, as in ['/gpu:0']."""
+  return ['/gpu:%d' % number
+          for number, _ in enumerate(tf.config.list_physical_devices('GPU'))]
+
+
+def choose_devices(count, kind):
+  """Returns the device of each tower.
+
+  Args:
+    count: how many towers.
+    kind: 'gpu', 'cpu' or 'auto', as --tower_device says.
+
+  Raises:
+    Failure: there are not so many GPUs.
+  """
+  gpus = seen_gpus()
+  if kind == 'cpu' or (kind == 'auto' and not gpus):
+    return ['/cpu:%d' % number for number in range(count)]
+  if count > len(gpus):
+    raise Failure('--num_gpus=%d, but TensorFlow sees %d: %s. Take fewer, or --tower_device=cpu.'
+                  % (count, len(gpus), ', '.join(gpus) or 'none'))
+  return gpus[:count]
+
+
+def choose_average(wanted, devices):
+  """Returns how to average: 'cpu', 'gpu' or 'nccl'.
+
+  Args:
+    wanted: as --average_on says.
+    devices: of the towers.
+
+  Raises:
+    Failure: it cannot be done with these.
+  """
+  on_gpus = 'gpu' in devices[0]
+  if wanted == 'auto':
+    return 'cpu' if not on_gpus else 'nccl' if len(devices) > 1 else 'gpu'
+  if wanted != 'cpu' and not on_gpus:
+    raise Failure('--average_on=%s needs towers on GPUs; these are on %s. Take auto.'
+                  % (wanted, ', '.join(devices)))
+  return wanted
+
+
+def _staged(images, labels):
+  """Keeps a batch ready on the current device, while the one before is computed with.
+
+  Every step takes the batch that is there and has the next one brought. The first is brought before
+  the first step: `cifar10_hooks.FILL`.
+
+  Args:
+    images, labels: the tower's next batch, where it was made.
+
+  Returns:
+    The same of the batch before.
+  """
+  name = labels.op.name  # of a tower: one place for each
+  bring = tf.raw_ops.Stage(values=[images, labels], shared_name=name)
+  tf.add_to_collection(cifar10_hooks.FILL, bring)
+  batch = tf.raw_ops.Unstage(dtypes=[images.dtype, labels.dtype], shared_name=name)
+  with tf.control_dependencies([batch[0]]):  # taken, so that there is room
+    again = tf.raw_ops.Stage(values=[images, labels], shared_name=name)
+  tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, again)
+  return [tf.ensure_shape(got, each.shape)
+          for got, each in zip(batch, (images, labels), strict=True)]
+
+
+def _mean(tensors, name=None):
+  """Returns the mean of tensors of one shape; exactly the tensor, if it is one."""
+  return tf.multiply(tf.add_n(tensors), 1 / len(tensors), name=name)
+
+
+def _mean_by_nccl(tensors):
+  """As `_mean`, of one tensor a GPU: each GPU adds up a part and tells the others."""
+  from tensorflow.python.ops import nccl_ops  # has no public name
+  return nccl_ops.all_sum(tensors)[0] / len(tensors)
+
+
+def average_gradients(towers, devices, average='cpu'):
+  """Averages the towers' gradients, in one piece: a message for each variable would take longer.
+
+  Args:
+    towers: a list, one a tower, of lists of (gradient, variable); all with the same variables.
+    devices: of the towers.
+    average: 'cpu', 'gpu' or 'nccl'.
+
+  Returns:
+    A list of (mean gradient, variable).
+  """
+  variables = [variable for _, variable in towers[0]]
+  flat = []
+  for tower, device in zip(towers, devices, strict=True):
+    with tf.device(device):
+      flat.append(tf.concat([tf.reshape(gradient, [-1]) for gradient, _ in tower], axis=0))
+  with tf.device('/cpu:0' if average == 'cpu' else devices[0]):
+    mean = _mean_by_nccl(flat) if average == 'nccl' else _mean(flat)
+    parts = tf.split(mean, [variable.shape.num_elements() for variable in variables])
+    return [(tf.reshape(part, variable.shape), variable)
+            for part, variable in zip(parts, variables, strict=True)]
+
+
+def _tower(number, batch, recipe, dtype):
+  """Builds the network and the losses of one tower.
+
+  Returns:
+    A dict of name to loss: 'cross_entropy', 'total_loss' and each weight decay, named as one device
+    alone names them.
+  """
+  with tf.name_scope('tower_%d' % number) as scope:
+    images, labels = batch
+    logits = cifar10.inference(images, recipe, dtype)
+    total = cifar10.loss(logits, labels, scope, recipe.label_smoothing)
+    losses = tf.get_collection('losses', scope) + [total]
+    return {loss.op.name[len(scope):]: loss for loss in losses}
+
+
+def _place(op, home, device):
+  """Returns where an op of a tower goes: a variable home, all else to the tower's device."""
+  return home if op.type == 'VarHandleOp' else device
+
+
+def build(options, devices, average, staged=None):
+  """Builds the graph: input, towers, mean gradients, update.
+
+  Args:
+    options: the parsed flags, or anything with their names as attributes.
+    devices: of the towers.
+    average: as for `average_gradients`.
+    staged: whether each tower's next batch is brought to its device early. If not given: to GPUs,
+      and if input has no end, for batches on their way at the end would be lost.
+
+  Returns:
+    The step once the update is done (int64 scalar; running it trains), and the mean loss.
+  """
+  recipe = cifar10.RECIPES[options.recipe]
+  dtype = cifar10.compute_dtype(options.use_fp16)
+  if staged is None:
+    staged = 'gpu' in devices[0] and options.num_epochs is None
+  home = '/cpu:0' if average == 'cpu' else devices[0]  # of the variables
+  with tf.device(home):
+    global_step = tf.train.get_or_create_global_step()
+  batches, num_examples = cifar10_train.build_input(options, len(devices))
+  towers = []
+  for number, (device, batch) in enumerate(zip(devices, batches, strict=True)):
+    place = functools.partial(_place, home=home, device=device)
+    with tf.device(place), tf.variable_scope(tf.get_variable_scope(), reuse=number > 0):
+      towers.append(_tower(number, _staged(*batch) if staged else batch, recipe, dtype))
+  losses = {name: _mean([tower[name] for tower in towers], name) for name in towers[0]}
+  tf.get_default_graph().clear_collection('losses')  # the towers'; TensorBoard shows the means
+  for name, loss in losses.items():
+    if name != 'total_loss':
+      tf.add_to_collection('losses', loss)
+
+  def compute_gradients(optimizer):
+    gradients = []
+    for number, (device, tower) in enumerate(zip(devices, towers, strict=True)):
+      with tf.device(device), tf.name_scope('tower_%d' % number):
+        gradients.append(optimizer.compute_gradients(tower['total_loss']))
+    return average_gradients(gradients, devices, average)
+
+  with tf.device(home):
+    train_op = cifar10.train(
+        losses['total_loss'], global_step, len(devices) * options.batch_size, num_examples, recipe,
+        dtype, options.max_steps, compute_gradients)
+  with tf.control_dependencies([train_op, *tf.get_collection(tf.GraphKeys.UPDATE_OPS)]):
+    return tf.identity(global_step), losses['total_loss']
+
+
+def train(options):
+  """Trains on the devices that the flags ask for; as `cifar10_train.train`."""
+  devices = choose_devices(options.num_gpus, options.tower_device)
+  average = choose_average(options.average_on, devices)
+  total = len(devices) * options.batch_size
+  print('Towers on %s, %d pictures each, %d a step; gradients are averaged on %s.'
+        % (', '.join(devices), options.batch_size, total,
+           {'cpu': 'the CPU', 'gpu': devices[0], 'nccl': 'all GPUs by NCCL'}[average]))
+  on_cpu = 'cpu' in devices[0]
+  return cifar10_train.train(
+      options, functools.partial(build, devices=devices, average=average), len(devices),
+      cpu_devices=len(devices) if on_cpu else 1)
+
+
+def main(argv):
+  del argv
+  cifar10_train.follow_recipe(FLAGS)
+  cifar10.maybe_download_and_extract()
+  return train(FLAGS)
+
+
+if __name__ == '__main__':
+  cifar10_app.run(main)
