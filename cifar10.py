@@ -359,7 +359,7 @@ def _average_losses(total_loss):
 
 def train(total_loss, global_step, batch_size=BATCH_SIZE,
           num_examples=NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN, recipe=TUTORIAL, dtype='float32',
-          max_steps=None, compute_gradients=None):
+          max_steps=None, compute_gradients=None, synchronise=None):
   """Builds one step of gradient descent, and after it of the variables' moving averages.
 
   Averages over many steps do better than the last step's values: Polyak and Juditsky 1992,
@@ -377,6 +377,8 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
     max_steps: the last step; the recipe's, if not given.
     compute_gradients: function from the optimizer to a list of (gradient, variable), for gradients
       that are made otherwise than from `total_loss` at once.
+    synchronise: function from the optimizer and the ExponentialMovingAverage to an optimizer that
+      applies both, as `tf.train.SyncReplicasOptimizer` does.
 
   Returns:
     The op to run.
@@ -392,11 +394,14 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
       gradients = compute_gradients(optimizer)
     else:
       gradients = optimizer.compute_gradients(total_loss)
+    averages = tf.train.ExponentialMovingAverage(average_decay(recipe, max_steps), global_step)
+    if synchronise:
+      optimizer = synchronise(optimizer, averages)
     with tf.control_dependencies([averages_op]):
-      update = optimizer.apply_gradients(gradients, global_step)
-    with tf.control_dependencies([update]):
-      averages = tf.train.ExponentialMovingAverage(average_decay(recipe, max_steps), global_step)
-      train_op = averages.apply(tf.trainable_variables())
+      train_op = optimizer.apply_gradients(gradients, global_step)
+    if not synchronise:
+      with tf.control_dependencies([train_op]):
+        train_op = averages.apply(tf.trainable_variables())
   for gradient, variable in gradients:
     _histogram(variable.op.name, variable)
     _histogram(variable.op.name + '/gradients', gradient)

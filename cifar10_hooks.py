@@ -40,7 +40,8 @@ class LoggerHook(_StepHook):
   """Prints how training goes: a line every so many steps, and a bar where there is a terminal.
 
   Figures are means over the steps since the last line. The first step after a start is left out
-  of rates, for it includes what TensorFlow does once.
+  of rates, for it includes what TensorFlow does once. Where others train too, a run of this process
+  may be several steps after the one before.
   """
 
   def __init__(self, step, loss, batch_size, max_steps, every_steps):
@@ -60,16 +61,17 @@ class LoggerHook(_StepHook):
                   % (step, loss, now - self._begun))
       self._bar = tqdm(total=self._max_steps, initial=step, unit='step', file=sys.stderr,
                        dynamic_ncols=True, leave=False, disable=None)  # None: off without terminal
-      self._since = now
+      self._since, self._told = now, step
       return
     self._bar.update(step - self._bar.n)
     self._losses.append(loss)
-    if step % self._every_steps == 0 or step >= self._max_steps:
-      seconds = (now - self._since) / len(self._losses)  # a step
+    passed = step // self._every_steps > self._told // self._every_steps
+    if (passed or step >= self._max_steps) and step > self._told:
+      seconds = (now - self._since) / (step - self._told)  # a step
       left = datetime.timedelta(seconds=round(seconds * max(0, self._max_steps - step)))
       self._print('step %d, loss = %.2f (%.1f examples/sec; %.3f sec/batch), %s left' % (
           step, sum(self._losses) / len(self._losses), self._batch_size / seconds, seconds, left))
-      self._losses, self._since = [], now
+      self._losses, self._since, self._told = [], now, step
 
   def end(self, session):
     if self._bar is not None:

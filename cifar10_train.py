@@ -7,7 +7,6 @@ when there is one, and saves when it is stopped (Ctrl-C). Watch it with
 
   tensorboard --logdir cifar10_train/
 """
-import functools
 import sys
 
 from absl import flags
@@ -84,36 +83,56 @@ def _restorable(variables):
           if not variable.op.name.endswith(OPTIONAL)}
 
 
-def _scaffold(train_dir, keep_checkpoints):
-  """Returns a Scaffold that starts from the latest checkpoint in `train_dir`, if there is one.
+def restorer(train_dir, saver):
+  """Builds what goes on from the latest checkpoint.
+
+  Args:
+    train_dir: the directory.
+    saver: a tf.train.Saver of all variables; checkpoints that are found count among those it keeps.
+
+  Returns:
+    A function that takes a session, and returns whether there was a checkpoint to restore.
 
   Raises:
     Failure: the checkpoint does not fit the graph.
   """
-  saver = tf.train.Saver(max_to_keep=keep_checkpoints, save_relative_paths=True)
-  scaffold = functools.partial(
-      tf.train.Scaffold, saver=saver,
-      # Names of variables still without a value. This process gives all of them theirs itself, so
-      # there is nothing to ask: 120 ops and two runs less before the first step.
-      ready_op=tf.constant([], tf.string), ready_for_local_init_op=tf.constant([], tf.string))
-  paths = cifar10_checkpoint.find_all(train_dir)
-  if not paths:
-    return scaffold()
-  variables = _restorable(tf.global_variables())
-  cifar10_checkpoint.check_fits(paths[-1], variables)
-  held = tf.train.NewCheckpointReader(paths[-1]).get_variable_to_shape_map()
-  optional = [each for each in tf.global_variables() if each.op.name.endswith(OPTIONAL)]
-  variables.update({each.op.name: each for each in optional if each.op.name in held})
-  restorer = tf.train.Saver(variables)
+  first = cifar10_checkpoint.find_latest(train_dir)
+  if first:  # it may be another program's; later ones are the saver's own
+    variables = _restorable(tf.global_variables())
+    cifar10_checkpoint.check_fits(first, variables)
+    held = tf.train.NewCheckpointReader(first).get_variable_to_shape_map()
+    optional = [each for each in tf.global_variables() if each.op.name.endswith(OPTIONAL)]
+    variables.update({each.op.name: each for each in optional if each.op.name in held})
+    first_saver = tf.train.Saver(variables)
 
-  def restore(_, session):
+  def restore(session):
+    paths = cifar10_checkpoint.find_all(train_dir)
+    if not paths:
+      return False
     try:
-      restorer.restore(session, paths[-1])
+      (first_saver if paths[-1] == first else saver).restore(session, paths[-1])
     except tf.errors.OpError as error:
       raise Failure('%s cannot be read: %s. Move its files away to go on from an earlier one.'
                     % (paths[-1], reason(error))) from error
-    saver.recover_last_checkpoints(paths)  # so that they count among those to keep
-  return scaffold(init_fn=restore)
+    saver.recover_last_checkpoints(paths)
+    return True
+  return restore
+
+
+def build_saver(keep_checkpoints):
+  """Returns a tf.train.Saver of all variables that keeps so many checkpoints."""
+  return tf.train.Saver(max_to_keep=keep_checkpoints, save_relative_paths=True)
+
+
+def _scaffold(train_dir, keep_checkpoints):
+  """Returns a Scaffold that starts from the latest checkpoint in `train_dir`, if there is one."""
+  saver = build_saver(keep_checkpoints)
+  restore = restorer(train_dir, saver)
+  return tf.train.Scaffold(
+      saver=saver, init_fn=lambda _, session: restore(session),
+      # Names of variables still without a value. This process gives all of them theirs itself, so
+      # there is nothing to ask: 120 ops and two runs less before the first step.
+      ready_op=tf.constant([], tf.string), ready_for_local_init_op=tf.constant([], tf.string))
 
 
 def build_input(options, draws=1):
@@ -160,21 +179,33 @@ def build(options):
     return tf.identity(global_step), loss
 
 
-def _hooks(options, step, loss, scaffold, signals, towers):
-  """Returns what watches the session, in the order in which it is told of a step."""
-  save_secs = None if options.save_checkpoint_steps else options.save_checkpoint_secs
+def step_hooks(options, step, loss, signals, towers=1):
+  """Returns what watches each step, wherever it runs, in the order in which it is told of one."""
   return [
       cifar10_hooks.FiniteLossHook(step, loss),  # before anything is saved
       cifar10_hooks.LoggerHook(step, loss, towers * options.batch_size, options.max_steps,
                                options.log_frequency),
       tf.train.StopAtStepHook(last_step=options.max_steps),
       cifar10_hooks.StopOnSignalHook(signals),
+  ]
+
+
+def save_hook(options, scaffold):
+  """Returns what saves checkpoints."""
+  save_secs = None if options.save_checkpoint_steps else options.save_checkpoint_secs
+  return tf.train.CheckpointSaverHook(
+      options.train_dir, save_secs, options.save_checkpoint_steps, scaffold=scaffold,
+      listeners=[cifar10_hooks.FiniteWeightsListener()], save_graph_def=False)
+
+
+def _hooks(options, step, loss, scaffold, signals, towers):
+  """Returns what watches the session."""
+  return [
+      *step_hooks(options, step, loss, signals, towers),
       tf.train.StepCounterHook(options.summary_steps, output_dir=options.train_dir),
       tf.train.SummarySaverHook(options.summary_steps, output_dir=options.train_dir,
                                 summary_op=tf.summary.merge_all()),
-      tf.train.CheckpointSaverHook(
-          options.train_dir, save_secs, options.save_checkpoint_steps, scaffold=scaffold,
-          listeners=[cifar10_hooks.FiniteWeightsListener()], save_graph_def=False),
+      save_hook(options, scaffold),
       # Last, for the others start while the queues fill.
       cifar10_hooks.FirstBatchHook(options.first_batch_secs, signals, towers),
   ]
@@ -200,7 +231,7 @@ def _run(options, signals, build, towers, cpu_devices):
   return cifar10_checkpoint.step_of(cifar10_checkpoint.find_latest(options.train_dir))
 
 
-def _verdict(options, last, signals):
+def verdict(options, last, signals):
   """Says how training ended at step `last`; returns the state for evaluators and the exit code."""
   if last >= options.max_steps:
     print('Done: step %d of %d, saved in %s.' % (last, options.max_steps, options.train_dir))
@@ -216,6 +247,21 @@ def _verdict(options, last, signals):
   print('Error: the input ended at step %d, before --max_steps=%d.' % (last, options.max_steps),
         file=sys.stderr)
   return 'failed', 1
+
+
+def begin(options):
+  """Looks where training begins.
+
+  Returns:
+    The path of the latest checkpoint or None, and whether there is nothing left to do, which it
+    says.
+  """
+  latest = cifar10_checkpoint.find_latest(options.train_dir)
+  step = cifar10_checkpoint.step_of(latest) if latest else 0
+  if step >= options.max_steps:
+    print('Nothing to do: %s is at step %d of %d; --max_steps counts all steps.'
+          % (latest, step, options.max_steps))
+  return latest, step >= options.max_steps
 
 
 def train(options, build=build, towers=1, cpu_devices=1):
@@ -234,18 +280,15 @@ def train(options, build=build, towers=1, cpu_devices=1):
     Failure: as said in its text.
   """
   with cifar10_checkpoint.exclusive(options.train_dir), cifar10_hooks.catch_signals() as signals:
-    latest = cifar10_checkpoint.find_latest(options.train_dir)
-    begin = cifar10_checkpoint.step_of(latest) if latest else 0
-    if begin >= options.max_steps:
-      print('Nothing to do: %s is at step %d of %d; --max_steps counts all steps.'
-            % (latest, begin, options.max_steps))
+    latest, finished = begin(options)
+    if finished:
       return 0
     print('Continuing from %s.' % latest if latest else 'Starting in %s.' % options.train_dir)
     cifar10_checkpoint.write_status(options.train_dir, 'training', max_steps=options.max_steps)
     state = 'failed'
     try:
       last = _run(options, signals, build, towers, cpu_devices)
-      state, code = _verdict(options, last, signals)
+      state, code = verdict(options, last, signals)
     except tf.errors.OpError as error:
       raise Failure('Training in %s failed: %s' % (options.train_dir, reason(error))) from error
     finally:
