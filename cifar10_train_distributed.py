@@ -19,6 +19,7 @@ parameter server is lost, the chief restores all from the latest checkpoint.
 """
 import copy
 import glob
+import logging
 import os
 import sys
 import threading
@@ -111,6 +112,8 @@ def build(options, cluster, replicas):
     synchronise = replicas and _synchroniser(replicas, len(cluster.workers), made)
     train_op = cifar10.train(loss, global_step, (replicas or 1) * options.batch_size, num_examples,
                              recipe, dtype, options.max_steps, synchronise=synchronise)
+    for each in made:
+      each.ready_for_local_init_op.mark_used()  # the Creator below has an op of its own for it
     with tf.control_dependencies([train_op]):
       return tf.identity(global_step), loss, made[0] if made else None
 
@@ -128,7 +131,6 @@ class SyncHook(tf.train.SessionRunHook):
   def __init__(self, optimizer, creator, workers):
     """Takes a tf.train.SyncReplicasOptimizer, the Creator, and how many workers there are."""
     self._creator, self._update = creator, None
-    optimizer.ready_for_local_init_op.mark_used()  # the Creator has an op of its own
     if creator.is_chief:
       self._start = [optimizer.chief_init_op]
       self._tokens = optimizer.get_init_tokens_op(workers)
@@ -252,6 +254,11 @@ class Creator(tf.train.SessionCreator):
       time.sleep(POLL_SECONDS)
 
 
+def _quiet(record):
+  """Keeps TensorFlow's account of a lost session from the log, which has a line of ours instead."""
+  return 'when attempting to close the session' not in record.getMessage()
+
+
 def _config(options, cluster):
   config = cifar10.session_config(cifar10.compute_dtype(options.use_fp16),
                                   options.log_device_placement)
@@ -330,7 +337,7 @@ def _work(options, cluster, server, signals):
         _attempt(options, cluster, server.target, replicas, signals)
         break
       except (Lost, *OUT_OF_REACH):
-        print('A task is out of reach; connecting anew.', flush=True)
+        print('Lost the session: a task was out of reach. Connecting anew.', flush=True)
         time.sleep(cifar10_cluster.LOOK_SECONDS)
         cifar10_cluster.wait_for(cluster, peers, seconds, signals)
   _tell_servers(cluster, server.target)
@@ -427,6 +434,7 @@ def train(options, cluster):
   except tf.errors.OpError as error:
     raise Failure('%s cannot listen at %s: %s. Is the port taken?' % (
         cifar10_cluster.name(task), cluster.address(task), reason(error))) from error
+  logging.getLogger('tensorflow').addFilter(_quiet)
   role = _serve if cluster.job == 'ps' else _lead if cluster.is_chief else _follow
   with cifar10_hooks.catch_signals() as signals:
     try:

@@ -1,0 +1,238 @@
+"""Tests of training on several machines: servers in this process, processes on loopback."""
+import contextlib
+import glob
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import types
+from unittest import mock
+
+import numpy as np
+from absl import flags
+
+import cifar10
+import cifar10_checkpoint
+import cifar10_cluster
+import cifar10_eval
+import cifar10_sample
+import cifar10_train
+import cifar10_train_distributed as distributed
+from cifar10_tf import tf
+
+PROGRAM = os.path.abspath(distributed.__file__)
+EXAMPLES = 96
+WAIT_SECONDS = 120  # for what takes a few, on a machine that does other things
+
+
+def _options(**changes):
+  """The flags' defaults, but small."""
+  defined = flags.FLAGS.flags_by_module_dict()
+  options = {flag.name: flag.default
+             for module in (cifar10, cifar10_train, cifar10_eval, distributed)
+             for flag in defined[module.__name__]}
+  return types.SimpleNamespace(**dict(options, **changes))
+
+
+def _steps_of_events(directory):
+  """The steps of all values, in the order of writing, file by file."""
+  steps = []
+  for path in sorted(glob.glob(os.path.join(directory, 'events.*')), key=os.path.getmtime):
+    with contextlib.suppress(tf.errors.DataLossError):  # of a process that was killed
+      steps += [event.step for event in tf.train.summary_iterator(path)
+                if event.HasField('summary')]
+  return steps
+
+
+def _tensors(directory):
+  reader = tf.train.NewCheckpointReader(cifar10_checkpoint.find_latest(directory))
+  return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+class PlacementTest(tf.test.TestCase):
+
+  def testVariablesGoToTheServerWithFewestBytes(self):
+    cluster = cifar10_cluster.Cluster({'ps': ['a:1', 'b:1'], 'worker': ['c:1']}, 'worker', 0)
+    batch = np.zeros([2, 24, 24, 3], np.float32), np.zeros([2], np.int32)
+    with tf.Graph().as_default(), mock.patch.object(
+        cifar10_train, 'build_input', return_value=([batch], EXAMPLES)):
+      distributed.build(_options(), cluster, 1)
+      devices = {variable.op.name: variable.device for variable in tf.global_variables()}
+      local = {variable.op.name: variable.device for variable in tf.local_variables()}
+    # local3's 3.5 MB are more than all others, which therefore lie together.
+    lone = re.search(r'ps/task:\d', devices['local3/weights'])[0]
+    for name in 'conv2/weights', 'local4/weights', 'softmax_linear/weights':
+      self.assertNotIn(lone, devices[name])
+      self.assertIn('/job:ps', devices[name])
+    self.assertIn(lone, devices['local3/weights/ExponentialMovingAverage'])
+    self.assertEqual([('job:worker' in device) for device in local.values()], [True])
+
+
+class ExactTest(tf.test.TestCase):
+
+  def testTwoWorkersAreOneWithTwiceTheBatch(self):
+    """After three steps from the same start, with servers of one process."""
+    directory = tempfile.mkdtemp(dir=self.get_temp_dir())
+    data_dir, alone, together = (os.path.join(directory, name) for name in 'abc')
+    cifar10_sample.make_sample(data_dir, EXAMPLES, 20)
+    random = np.random.RandomState(1)
+    images = random.normal(size=[32, 24, 24, 3]).astype(np.float32)
+    labels = random.randint(10, size=32).astype(np.int32)
+    def build_input(options):
+      queue = tf.FIFOQueue(4, [tf.float32, tf.int32])  # for the hook that waits for a batch
+      batch = images[options.part], labels[options.part]
+      tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(batch)]))
+      drawn = queue.dequeue()
+      return [tuple(tf.ensure_shape(*each) for each in zip(drawn, (
+          batch[0].shape, batch[1].shape), strict=True))], EXAMPLES
+    signals = types.SimpleNamespace(number=None)
+    with mock.patch.object(cifar10_train, 'build_input', build_input), \
+         contextlib.redirect_stdout(io.StringIO()):
+      options = dict(data_dir=data_dir, max_steps=3, keep_checkpoints=9, recipe='fast')
+      cifar10_train.train(_options(**options, train_dir=alone, batch_size=32, part=slice(32)))
+      os.makedirs(together)
+      for path in glob.glob(os.path.join(alone, 'model.ckpt-0.*')):
+        shutil.copy(path, together)
+      addresses = cifar10_cluster.free_addresses({'ps': 1, 'worker': 2})
+      clusters = [cifar10_cluster.Cluster(addresses, *task)
+                  for task in (('ps', 0), ('worker', 0), ('worker', 1))]
+      servers = [tf.train.Server(tf.train.ClusterSpec(addresses), each.job, each.index)
+                 for each in clusters]
+      def work(i):
+        distributed._attempt(
+            _options(**options, train_dir=together, batch_size=16,
+                     part=slice(16 * (i - 1), 16 * i)),
+            clusters[i], servers[i].target, 2, signals)
+      threads = [threading.Thread(target=work, args=(i,)) for i in (1, 2)]
+      for thread in threads:
+        thread.start()
+      for thread in threads:
+        thread.join(WAIT_SECONDS)
+    expected, found = _tensors(alone), _tensors(together)
+    self.assertEqual(found['global_step'], 3)
+    for name, value in expected.items():
+      if not name.endswith('/avg'):  # a worker's own losses
+        self.assertAllClose(found[name], value, rtol=0, atol=2e-5, msg=name)
+    self.assertEqual(set(found), set(expected))
+
+
+class ClusterTest(tf.test.TestCase):
+  """Real processes."""
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.data_dir = tempfile.mkdtemp()
+    cifar10_sample.make_sample(cls.data_dir, EXAMPLES, 20)
+
+  @classmethod
+  def tearDownClass(cls):
+    shutil.rmtree(cls.data_dir)
+    super().tearDownClass()
+
+  def setUp(self):
+    super().setUp()
+    self.train_dir = os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), 'train')
+
+  def _command(self, *more):
+    return [sys.executable, PROGRAM, '--data_dir=' + self.data_dir,
+            '--train_dir=' + self.train_dir, '--batch_size=4', '--log_frequency=1', *more]
+
+  def _start(self, *more):
+    """Starts a cluster of one server and two workers."""
+    self.output = os.path.join(self.get_temp_dir(), 'output')
+    with open(self.output, 'w') as output:
+      self.process = subprocess.Popen(
+          self._command('--local=ps:1,worker:2', *more), stdout=output, stderr=output)
+    self.addCleanup(self.process.kill)
+
+  def _log(self, name):
+    with contextlib.suppress(FileNotFoundError), \
+         open(os.path.join(self.train_dir, name + '.log')) as file:
+      return file.read()
+    return ''
+
+  def _await(self, what, condition):
+    give_up = time.monotonic() + WAIT_SECONDS
+    while not condition():
+      with open(self.output) as file:
+        self.assertLess(time.monotonic(), give_up, '%s: %s' % (what, file.read()))
+      time.sleep(0.1)
+
+  def _pid(self, task):
+    with open(self.output) as file:
+      return int(re.findall(r'^%s: process (\d+)' % task, file.read(), re.MULTILINE)[-1])
+
+  def _step(self, log='worker-0'):
+    steps = re.findall(r': step (\d+), loss', self._log(log))
+    return int(steps[-1]) if steps else 0
+
+  def _steps_seen(self, log):
+    return len(re.findall(r': step \d+, loss', self._log(log)))
+
+  def testGoesOnWhenAnyTaskIsKilled(self):
+    self._start('--max_steps=100000', '--save_checkpoint_steps=5', '--summary_steps=1',
+                '--connect_timeout_secs=%d' % WAIT_SECONDS)
+    self._await('begin', lambda: self._step() >= 6 and self._step('worker-1') >= 6)
+    for victim in 'worker 1', 'ps 0', 'worker 0':
+      checkpoint = cifar10_checkpoint.step_of(cifar10_checkpoint.find_latest(self.train_dir))
+      before = {log: self._steps_seen(log) for log in ('worker-0', 'worker-1')}
+      os.kill(self._pid(victim), signal.SIGKILL)
+      self._await('after %s' % victim, lambda before=before: all(
+          self._steps_seen(log) > seen + 12 for log, seen in before.items()))
+      self.assertGreaterEqual(self._step(), checkpoint)
+    self.assertEqual(self.process.poll(), None)
+    self.process.send_signal(signal.SIGTERM)
+    self.assertEqual(self.process.wait(WAIT_SECONDS), 128 + signal.SIGTERM)
+    self.assertIn('Going on with what the parameter servers hold.', self._log('worker-0'))
+    self.assertIn('Lost the session', self._log('worker-0'))
+    self.assertNotIn('Traceback', self._log('worker-0') + self._log('worker-1'))
+    steps = _steps_of_events(self.train_dir)
+    self.assertEqual(steps, sorted(steps))
+    self.assertGreater(len(set(steps)), 5)  # a chief that is killed had not written its last
+    self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'stopped')
+    # What was saved is what went on: the last checkpoint is of the step that the log ends with.
+    self.assertEqual(_tensors(self.train_dir)['global_step'], self._step())
+
+  def testAsyncWithoutChiefOfItsOwnAndGoingOn(self):
+    self._start('--async', '--max_steps=12')
+    self.assertEqual(self.process.wait(WAIT_SECONDS), 0)
+    self.assertIn('Done.', self._log('ps-0'))
+    self.assertGreaterEqual(_tensors(self.train_dir)['global_step'], 12)
+    done = subprocess.run(self._command('--local=ps:1,worker:2', '--max_steps=12'),
+                          capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
+    self.assertEqual(done.returncode, 0)
+    self.assertIn('Nothing to do', done.stdout)
+
+  def _task(self, cluster, job, index, *more):
+    environment = dict(os.environ, TF_CONFIG=json.dumps(
+        {'cluster': cluster, 'task': {'type': job, 'index': index}}))
+    return subprocess.run(self._command(*more), env=environment, capture_output=True, text=True,
+                          timeout=WAIT_SECONDS, check=False)
+
+  def testPeerThatIsNeverReached(self):
+    cluster = cifar10_cluster.free_addresses({'ps': 1, 'worker': 1})
+    done = self._task(cluster, 'worker', 0, '--connect_timeout_secs=1')
+    self.assertEqual(done.returncode, 1)
+    self.assertRegex(done.stderr, '^Error: ps 0 at %s was not reached within 1 seconds[^\n]*\n$'
+                     % cluster['ps'][0])
+
+  def testWhatIsRefused(self):
+    cluster = cifar10_cluster.free_addresses({'ps': 1, 'worker': 2})
+    for done, text in (
+        (self._task(cluster, 'worker', 2), 'TF_CONFIG says that this is worker 2'),
+        (self._task(cluster, 'worker', 0, '--replicas_to_aggregate=3'), 'there are 2 workers'),
+        (self._task(cluster, 'worker', 0, '--num_epochs=1'), '--num_epochs is for one machine')):
+      self.assertEqual(done.returncode, 1)
+      self.assertRegex(done.stderr, '^Error: [^\n]*%s[^\n]*\n$' % text)
+
+
+if __name__ == '__main__':
+  tf.test.main()
