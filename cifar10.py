@@ -61,6 +61,7 @@ class Recipe(NamedTuple):
   warmup: float = 0.0  # share of the steps in which the rate rises from 0
   momentum: float = 0.0  # Nesterov's; 0 for plain gradient descent
   muon_rate: float = 0.0  # as learning_rate, of Muon's steps of weights; 0: steps as all others'
+  muon_decay: float = 0.0  # share of weights, times muon_rate, that each of Muon's steps takes away
   label_smoothing: float = 0.0  # probability that the loss gives to all classes alike
   # Of the averages that evaluation uses: per step, or as the share of the steps they look back on.
   moving_average_decay: float | None = None
@@ -339,7 +340,7 @@ def _optimizer(rate, recipe, dtype):
   names = [variable.op.name for variable in tf.trainable_variables()
            if variable.op.name.endswith('weights') and 'softmax_linear' not in variable.op.name]
   muon_rate = rate * (recipe.muon_rate / recipe.learning_rate)
-  return cifar10_muon.MuonOptimizer(rate, muon_rate, recipe.momentum, names,
+  return cifar10_muon.MuonOptimizer(rate, muon_rate, recipe.momentum, names, recipe.muon_decay,
                                     sixteen_bits=dtype != 'float32')
 
 

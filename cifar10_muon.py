@@ -71,14 +71,18 @@ class MuonOptimizer(tf.train.MomentumOptimizer):
     learning_rate: of the others; float or float32 scalar.
     muon_rate: length of Muon's steps; float or float32 scalar.
     momentum: of both.
+    decay: of weights, apart from the loss: each of Muon's steps also takes `muon_rate * decay` of
+      them away. A term in the loss would not do: a step is as long whatever the gradient's size, so
+      the term would turn it, and not shrink weights that are large
+      (https://arxiv.org/abs/1711.05101, https://arxiv.org/abs/2502.16982).
     names: names of the ops of the variables for Muon. Each, with all its dimensions but the last
       as rows, must have no fewer rows than columns.
     sixteen_bits: whether products may be rounded to 16 bits, as a rewriting of the graph does.
   """
 
-  def __init__(self, learning_rate, muon_rate, momentum, names, sixteen_bits=False):
+  def __init__(self, learning_rate, muon_rate, momentum, names, decay=0.0, sixteen_bits=False):
     super().__init__(learning_rate, momentum, use_nesterov=True)
-    self._muon_rate, self._mu = muon_rate, momentum
+    self._muon_rate, self._mu, self._decay = muon_rate, momentum, decay
     self._names = frozenset(names)
     self._orthogonalise = orthogonalise_in_16_bits if sixteen_bits else orthogonalise
 
@@ -89,4 +93,4 @@ class MuonOptimizer(tf.train.MomentumOptimizer):
     velocity = velocity.assign(self._mu * velocity + grad)
     ahead = tf.reshape(grad + self._mu * velocity, [-1, var.shape[-1]])
     step = tf.reshape(self._orthogonalise(ahead), var.shape)
-    return var.assign_sub(self._muon_rate * step).op
+    return var.assign_sub(self._muon_rate * (step + self._decay * var)).op

@@ -75,7 +75,7 @@ class MuonOptimizerTest(tf.test.TestCase):
                    for name, value in start.items()}
       # Its gradient: the value less where it is pulled to.
       loss = sum(tf.nn.l2_loss(variables[name] - pull[name].astype(np.float32)) for name in start)
-      optimizer = cifar10_muon.MuonOptimizer(0.1, 0.3, 0.8, ['k/weights'])
+      optimizer = cifar10_muon.MuonOptimizer(0.1, 0.3, 0.8, ['k/weights'], decay=0.5)
       step = optimizer.minimize(loss)
       session.run(tf.global_variables_initializer())
       values, velocities = dict(start), dict.fromkeys(start, 0.0)
@@ -86,7 +86,8 @@ class MuonOptimizerTest(tf.test.TestCase):
           velocities[name] = 0.8 * velocities[name] + gradient
           ahead = gradient + 0.8 * velocities[name]
           if name == 'k/weights':
-            values[name] = value - 0.3 * iterate(ahead.reshape(12, 4)).reshape(value.shape)
+            even = iterate(ahead.reshape(12, 4)).reshape(value.shape)
+            values[name] = value - 0.3 * (even + 0.5 * value)
           else:
             values[name] = value - 0.1 * ahead
         for name, variable in variables.items():

@@ -427,7 +427,7 @@ def train(options, cluster):
   task = cluster.job, cluster.index
   if options.seed is not None and cluster.job != 'ps':
     options.seed += cluster.workers.index(task)  # pictures in an order of its own
-  # Its own address is taken as given: what is not to be reached from elsewhere, bind to loopback.
+  # It listens at its port on every address of the machine: TensorFlow knows no other way.
   try:
     server = tf.train.Server(tf.train.ClusterSpec(cluster.addresses), cluster.job, cluster.index,
                              config=_config(options, cluster))
