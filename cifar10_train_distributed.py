@@ -17,7 +17,6 @@ vain. With --async each worker's gradients are an update of their own. Only the 
 Any task may be killed and started again: variables outlive a worker and the chief, and if a
 parameter server is lost, the chief restores all from the latest checkpoint.
 """
-import copy
 import glob
 import logging
 import os
@@ -396,7 +395,6 @@ def _serve(options, cluster, server, signals):
 
 def _evaluate(options):
   """Scores checkpoints as they appear; returns the exit code."""
-  options = copy.copy(options)
   options.checkpoint_dir = options.train_dir
   cifar10_eval.evaluate(options)
   return 0

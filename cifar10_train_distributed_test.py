@@ -201,11 +201,17 @@ class ClusterTest(tf.test.TestCase):
     # What was saved is what went on: the last checkpoint is of the step that the log ends with.
     self.assertEqual(_tensors(self.train_dir)['global_step'], self._step())
 
-  def testAsyncWithoutChiefOfItsOwnAndGoingOn(self):
-    self._start('--async', '--max_steps=12')
-    self.assertEqual(self.process.wait(WAIT_SECONDS), 0)
-    self.assertIn('Done.', self._log('ps-0'))
-    self.assertGreaterEqual(_tensors(self.train_dir)['global_step'], 12)
+  def testOtherWaysToUpdateAndAnEvaluator(self):
+    for number, more in enumerate((['--async'], ['--replicas_to_aggregate=1'])):
+      self.train_dir += str(number)
+      self._start('--local=ps:1,worker:2,evaluator:1', '--max_steps=12', '--num_examples=20',
+                  '--eval_interval_secs=1', '--eval_dir=' + self.train_dir + '/eval', *more)
+      self.assertEqual(self.process.wait(WAIT_SECONDS), 0)
+      step = _tensors(self.train_dir)['global_step']
+      self.assertGreaterEqual(step, 12)
+      for log in 'ps-0', 'worker-1':
+        self.assertIn('Done.', self._log(log))
+      self.assertIn('at step %d' % step, self._log('evaluator-0'))
     done = subprocess.run(self._command('--local=ps:1,worker:2', '--max_steps=12'),
                           capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
     self.assertEqual(done.returncode, 0)
