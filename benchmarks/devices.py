@@ -1,0 +1,109 @@
+"""One device, towers and workers: how fast each trains with the same pictures a step, how well.
+
+  python benchmarks/devices.py --data_dir cifar10_data/ --out devices/
+
+Runs each program in turn, as a user types it, several rounds, on an otherwise idle machine, and
+scores the checkpoint that it ends with. All update by the mean gradient of 128 pictures, so the
+precision should differ by chance alone. On one machine they share its cores: what is measured is
+what the way costs, not what it gains.
+"""
+import os
+import re
+import statistics
+import subprocess
+import sys
+from datetime import datetime
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
+
+from absl import flags  # noqa: E402
+
+import cifar10  # noqa: E402
+import cifar10_app  # noqa: E402
+import cifar10_checkpoint  # noqa: E402
+from benchmarks import runs  # noqa: E402
+from cifar10_app import Failure  # noqa: E402
+
+FLAGS = flags.FLAGS
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PICTURES = 128  # a step
+ALONE = 'one device'
+PROGRAMS = {
+    ALONE: ('cifar10_train.py', '--batch_size=128'),
+    '2 towers of 64': ('cifar10_train_multi_gpu.py', '--num_gpus=2', '--tower_device=cpu',
+                       '--batch_size=64'),
+    '2 workers of 64, 1 server': ('cifar10_train_distributed.py', '--local=ps:1,worker:2',
+                                  '--batch_size=64'),
+}
+LINE = re.compile(r'^(\d{4}-\S+ \S+): step (\d+), ', re.MULTILINE)
+
+
+def define_flags():
+  """Defines the flags of this program; where it is only imported, they might clash with others'."""
+  flags.DEFINE_string('out', 'devices', 'Directory of runs and results.')
+  flags.DEFINE_integer('rounds', 3, 'Times that each program runs.', lower_bound=1)
+  flags.DEFINE_integer('steps', 600, 'Steps of a run, by --recipe=fast.', lower_bound=100)
+  flags.DEFINE_integer('warmup', 50, 'Steps that are not timed.', lower_bound=10)
+  flags.adopt_module_key_flags(cifar10)
+
+
+def rate(log, warmup):
+  """Returns images/s between a trainer's log line at or after `warmup` steps and its last."""
+  lines = [(int(step), datetime.fromisoformat(when)) for when, step in LINE.findall(log)]
+  timed = [(step, when) for step, when in lines if step >= warmup]
+  (first, begin), (last, end) = timed[0], timed[-1]
+  return PICTURES * (last - first) / (end - begin).total_seconds()
+
+
+def run(arguments, directory, options, scorer):
+  """Runs one program.
+
+  Returns:
+    A dict of 'images/s' and 'precision'.
+
+  Raises:
+    Failure: it failed.
+  """
+  command = [sys.executable, os.path.join(ROOT, arguments[0]), *arguments[1:],
+             '--data_dir=' + options.data_dir, '--train_dir=' + directory, '--recipe=fast',
+             '--max_steps=%d' % options.steps, '--use_fp16=%s' % options.use_fp16]
+  done = subprocess.run(command, capture_output=True, text=True)
+  if done.returncode:
+    raise Failure('%s failed: %s' % (' '.join(command), done.stderr.strip() or done.stdout))
+  return {'images/s': rate(done.stdout, options.warmup),
+          'precision': scorer.accuracy(cifar10_checkpoint.find_latest(directory))}
+
+
+def table(results):
+  """Returns a Markdown table of medians and ranges, ratios to one device, and precisions."""
+  lines = ['| | images/s | of one device | precision @ 1, each run |', '| --- | --- | --- | --- |']
+  alone = [each['images/s'] for each in results[ALONE]]
+  for name, repeats in results.items():
+    rates = [each['images/s'] for each in repeats]
+    ratios = [mine / theirs for mine, theirs in zip(rates, alone, strict=True)]
+    lines.append('| %s | %.0f (%.0f-%.0f) | %.2f (%.2f-%.2f) | %s |' % (
+        name, statistics.median(rates), min(rates), max(rates),
+        statistics.median(ratios), min(ratios), max(ratios),
+        ', '.join('%.3f' % each['precision'] for each in repeats)))
+  return '\n'.join(lines)
+
+
+def main(argv):
+  del argv
+  cifar10.maybe_download_and_extract()
+  scorer = runs.Scorer(data_dir=FLAGS.data_dir, views='1', eval_data='test')
+  results = {}
+  for number in range(FLAGS.rounds):
+    for name, arguments in PROGRAMS.items():
+      directory = os.path.join(FLAGS.out, '%s-%d' % (re.sub(r'\W+', '_', name), number))
+      result = runs.kept(directory + '.json',
+                         lambda a=arguments, d=directory: run(a, d, FLAGS, scorer))
+      results.setdefault(name, []).append(result)
+      print('round %d %-28s %6.0f images/s, precision %.3f' % (
+          number + 1, name, result['images/s'], result['precision']), flush=True)
+  print(table(results))
+
+
+if __name__ == '__main__':
+  define_flags()
+  cifar10_app.run(main)
