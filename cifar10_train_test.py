@@ -101,7 +101,7 @@ def three_batches(data_dir, batch_size, *args, **options):
   with tf.control_dependencies([wait]):
     batch = tf.zeros([batch_size, 24, 24, 3]), tf.zeros([batch_size], tf.int32)
     tf.train.add_queue_runner(tf.train.QueueRunner(batches, [batches.enqueue(batch)]))
-  return batches.dequeue()
+  return [batches.dequeue()]
 
 cifar10_input.distorted_inputs = three_batches
 cifar10_app.run(cifar10_train.main)
@@ -133,11 +133,11 @@ class TrainTest(tf.test.TestCase):
     options.update(data_dir=self.data_dir, train_dir=self.train_dir, batch_size=BATCH_SIZE)
     return types.SimpleNamespace(**dict(options, **changes))
 
-  def _train(self, **changes):
+  def _train(self, build=cifar10_train.build, **changes):
     """Trains; returns the exit code and what was printed."""
     with contextlib.redirect_stdout(io.StringIO()) as out, \
          contextlib.redirect_stderr(io.StringIO()) as err:
-      code = cifar10_train.train(self._options(**changes))
+      code = cifar10_train.train(self._options(**changes), build)
     return code, out.getvalue() + err.getvalue()
 
   def _path(self, step):
@@ -406,12 +406,10 @@ class TrainTest(tf.test.TestCase):
     self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'failed')
 
   def testSignalBeforeTheFirstStep(self):
-    build = cifar10_train.build
     def interrupted(options):
       os.kill(os.getpid(), signal.SIGTERM)
-      return build(options)
-    with mock.patch.object(cifar10_train, 'build', interrupted):
-      code, out = self._train(max_steps=5)
+      return cifar10_train.build(options)
+    code, out = self._train(interrupted, max_steps=5)
     self.assertEqual(code, 128 + signal.SIGTERM)
     self.assertIn('Stopped at step 0 of 5', out)
     self.assertEqual(self._steps(), [0])
