@@ -61,7 +61,9 @@ class Recipe(NamedTuple):
   warmup: float = 0.0  # share of the steps in which the rate rises from 0
   momentum: float = 0.0  # Nesterov's; 0 for plain gradient descent
   muon_rate: float = 0.0  # as learning_rate, of Muon's steps of weights; 0: steps as all others'
-  muon_decay: float = 0.0  # share of weights, times muon_rate, that each of Muon's steps takes away
+  # Of weights, apart from the loss: each of Muon's steps takes rate * muon_decay / max_steps of
+  # them, so that a long run forgets as much of how it began as a short one.
+  muon_decay: float = 0.0
   label_smoothing: float = 0.0  # probability that the loss gives to all classes alike
   # Of the averages that evaluation uses: per step, or as the share of the steps they look back on.
   moving_average_decay: float | None = None
@@ -78,7 +80,7 @@ TUTORIAL = Recipe(learning_rate=0.1, epochs_per_decay=350.0, decay_factor=0.1,
 # Fitted to --max_steps, whatever it is: what the rate needs is to end at zero. Chosen by short
 # runs, one each, on 5,000 held-out pictures: docs/accuracy.md.
 FAST = Recipe(
-    learning_rate=0.05, momentum=0.9, muon_rate=0.02, muon_decay=0.1, warmup=0.05,
+    learning_rate=0.05, momentum=0.9, muon_rate=0.02, muon_decay=300.0, warmup=0.05,
     weight_decay=0.002, averaged_share=0.05, augment='crop,flip', max_steps=12000)
 RECIPES = {'tutorial': TUTORIAL, 'fast': FAST}
 
@@ -330,7 +332,7 @@ def average_decay(recipe, max_steps=None):
   return 1 - 1 / max(1.0, recipe.averaged_share * (max_steps or recipe.max_steps))
 
 
-def _optimizer(rate, recipe, dtype):
+def _optimizer(rate, recipe, dtype, max_steps):
   """Returns what updates the variables, at a rate that is a scalar and follows the recipe's."""
   if not recipe.momentum:
     return tf.train.GradientDescentOptimizer(rate)
@@ -340,7 +342,8 @@ def _optimizer(rate, recipe, dtype):
   names = [variable.op.name for variable in tf.trainable_variables()
            if variable.op.name.endswith('weights') and 'softmax_linear' not in variable.op.name]
   muon_rate = rate * (recipe.muon_rate / recipe.learning_rate)
-  return cifar10_muon.MuonOptimizer(rate, muon_rate, recipe.momentum, names, recipe.muon_decay,
+  muon_decay = recipe.muon_decay / (max_steps or recipe.max_steps)
+  return cifar10_muon.MuonOptimizer(rate, muon_rate, recipe.momentum, names, muon_decay,
                                     sixteen_bits=dtype != 'float32')
 
 
@@ -388,7 +391,7 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
   tf.summary.scalar('learning_rate', rate)
   averages_op = _average_losses(total_loss)
   with tf.name_scope('train'):
-    optimizer = _optimizer(rate, recipe, dtype)
+    optimizer = _optimizer(rate, recipe, dtype, max_steps)
     if dtype == 'float16':
       optimizer = tf.mixed_precision.enable_mixed_precision_graph_rewrite(optimizer)
     if compute_gradients:
