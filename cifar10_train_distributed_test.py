@@ -78,7 +78,10 @@ class PlacementTest(tf.test.TestCase):
 class ExactTest(tf.test.TestCase):
 
   def testTwoWorkersAreOneWithTwiceTheBatch(self):
-    """After three steps from the same start, with servers of one process."""
+    """After three steps from the same start, with servers of one process.
+
+    Of gradient descent, for Muon makes much of what rounding does to small directions.
+    """
     directory = tempfile.mkdtemp(dir=self.get_temp_dir())
     data_dir, alone, together = (os.path.join(directory, name) for name in 'abc')
     cifar10_sample.make_sample(data_dir, EXAMPLES, 20)
@@ -95,7 +98,7 @@ class ExactTest(tf.test.TestCase):
     signals = types.SimpleNamespace(number=None)
     with mock.patch.object(cifar10_train, 'build_input', build_input), \
          contextlib.redirect_stdout(io.StringIO()):
-      options = dict(data_dir=data_dir, max_steps=3, keep_checkpoints=9, recipe='fast')
+      options = dict(data_dir=data_dir, max_steps=3, keep_checkpoints=9)
       cifar10_train.train(_options(**options, train_dir=alone, batch_size=32, part=slice(32)))
       os.makedirs(together)
       for path in glob.glob(os.path.join(alone, 'model.ckpt-0.*')):
@@ -119,7 +122,7 @@ class ExactTest(tf.test.TestCase):
     self.assertEqual(found['global_step'], 3)
     for name, value in expected.items():
       if not name.endswith('/avg'):  # a worker's own losses
-        self.assertAllClose(found[name], value, rtol=0, atol=2e-5, msg=name)
+        self.assertAllClose(found[name], value, rtol=0, atol=1e-5, msg=name)
     self.assertEqual(set(found), set(expected))
 
 

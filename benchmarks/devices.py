@@ -42,7 +42,8 @@ def define_flags():
   """Defines the flags of this program; where it is only imported, they might clash with others'."""
   flags.DEFINE_string('out', 'devices', 'Directory of runs and results.')
   flags.DEFINE_integer('rounds', 3, 'Times that each program runs.', lower_bound=1)
-  flags.DEFINE_integer('steps', 600, 'Steps of a run, by --recipe=fast.', lower_bound=100)
+  flags.DEFINE_integer('steps', 600, 'Steps of a run.', lower_bound=100)
+  flags.DEFINE_enum('recipe', 'fast', sorted(cifar10.RECIPES), 'How to train.')
   flags.DEFINE_integer('warmup', 50, 'Steps that are not timed.', lower_bound=10)
   flags.adopt_module_key_flags(cifar10)
 
@@ -65,8 +66,9 @@ def run(arguments, directory, options, scorer):
     Failure: it failed.
   """
   command = [sys.executable, os.path.join(ROOT, arguments[0]), *arguments[1:],
-             '--data_dir=' + options.data_dir, '--train_dir=' + directory, '--recipe=fast',
-             '--max_steps=%d' % options.steps, '--use_fp16=%s' % options.use_fp16]
+             '--data_dir=' + options.data_dir, '--train_dir=' + directory,
+             '--recipe=' + options.recipe, '--max_steps=%d' % options.steps,
+             '--use_fp16=%s' % options.use_fp16]
   done = subprocess.run(command, capture_output=True, text=True)
   if done.returncode:
     raise Failure('%s failed: %s' % (' '.join(command), done.stderr.strip() or done.stdout))
