@@ -212,7 +212,7 @@ def _hooks(options, step, loss, scaffold, signals, towers):
 
 
 def _run(options, signals, build, towers, cpu_devices):
-  """Builds the graph and runs it until something ends it; returns the last step."""
+  """Builds the graph and runs it until something ends it."""
   with tf.Graph().as_default():
     step, loss = build(options)
     scaffold = _scaffold(options.train_dir, options.keep_checkpoints)
@@ -228,10 +228,9 @@ def _run(options, signals, build, towers, cpu_devices):
         stop_grace_period_secs=GRACE_SECONDS) as session:
       while not session.should_stop():
         session.run(step)
-  return cifar10_checkpoint.step_of(cifar10_checkpoint.find_latest(options.train_dir))
 
 
-def verdict(options, last, signals):
+def _verdict(options, last, signals):
   """Says how training ended at step `last`; returns the state for evaluators and the exit code."""
   if last >= options.max_steps:
     print('Done: step %d of %d, saved in %s.' % (last, options.max_steps, options.train_dir))
@@ -264,6 +263,37 @@ def begin(options):
   return latest, step >= options.max_steps
 
 
+def lead(options, signals, run):
+  """Trains as the one process that writes to --train_dir, and tells evaluators how it goes.
+
+  Args:
+    options: the parsed flags, or anything with their names as attributes.
+    signals: what `cifar10_hooks.catch_signals` yields.
+    run: function without arguments that trains, and saves; not called if nothing is left to do.
+
+  Returns:
+    The exit code.
+
+  Raises:
+    Failure: as said in its text.
+  """
+  directory = options.train_dir
+  with cifar10_checkpoint.exclusive(directory):
+    latest, finished = begin(options)
+    if finished:
+      return 0
+    print('Continuing from %s.' % latest if latest else 'Starting in %s.' % directory, flush=True)
+    cifar10_checkpoint.write_status(directory, 'training', max_steps=options.max_steps)
+    state = 'failed'
+    try:
+      run()
+      last = cifar10_checkpoint.step_of(cifar10_checkpoint.find_latest(directory))
+      state, code = _verdict(options, last, signals)
+    finally:
+      cifar10_checkpoint.write_status(directory, state, max_steps=options.max_steps)
+    return code
+
+
 def train(options, build=build, towers=1, cpu_devices=1):
   """Trains until --max_steps, the end of input or a signal.
 
@@ -279,21 +309,11 @@ def train(options, build=build, towers=1, cpu_devices=1):
   Raises:
     Failure: as said in its text.
   """
-  with cifar10_checkpoint.exclusive(options.train_dir), cifar10_hooks.catch_signals() as signals:
-    latest, finished = begin(options)
-    if finished:
-      return 0
-    print('Continuing from %s.' % latest if latest else 'Starting in %s.' % options.train_dir)
-    cifar10_checkpoint.write_status(options.train_dir, 'training', max_steps=options.max_steps)
-    state = 'failed'
+  with cifar10_hooks.catch_signals() as signals:
     try:
-      last = _run(options, signals, build, towers, cpu_devices)
-      state, code = verdict(options, last, signals)
+      return lead(options, signals, lambda: _run(options, signals, build, towers, cpu_devices))
     except tf.errors.OpError as error:
       raise Failure('Training in %s failed: %s' % (options.train_dir, reason(error))) from error
-    finally:
-      cifar10_checkpoint.write_status(options.train_dir, state, max_steps=options.max_steps)
-    return code
 
 
 def follow_recipe(options):

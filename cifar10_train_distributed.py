@@ -28,7 +28,6 @@ from absl import flags
 
 import cifar10
 import cifar10_app
-import cifar10_checkpoint
 import cifar10_cluster
 import cifar10_eval
 import cifar10_hooks
@@ -339,32 +338,19 @@ def _work(options, cluster, server, signals):
         print('Lost the session: a task was out of reach. Connecting anew.', flush=True)
         time.sleep(cifar10_cluster.LOOK_SECONDS)
         cifar10_cluster.wait_for(cluster, peers, seconds, signals)
-  _tell_servers(cluster, server.target)
 
 
 def _lead(options, cluster, server, signals):
   """Trains as the chief; returns the exit code."""
-  directory = options.train_dir
-  with cifar10_checkpoint.exclusive(directory):
-    latest, finished = cifar10_train.begin(options)
-    if finished:
-      _tell_servers(cluster, server.target)
-      return 0
-    print('Continuing from %s.' % latest if latest else 'Starting in %s.' % directory, flush=True)
-    cifar10_checkpoint.write_status(directory, 'training', max_steps=options.max_steps)
-    state = 'failed'
-    try:
-      _work(options, cluster, server, signals)
-      last = cifar10_checkpoint.step_of(cifar10_checkpoint.find_latest(directory))
-      state, code = cifar10_train.verdict(options, last, signals)
-    finally:
-      cifar10_checkpoint.write_status(directory, state, max_steps=options.max_steps)
-    return code
+  code = cifar10_train.lead(options, signals, lambda: _work(options, cluster, server, signals))
+  _tell_servers(cluster, server.target)
+  return code
 
 
 def _follow(options, cluster, server, signals):
   """Trains as a worker that is not the chief; returns the exit code."""
   _work(options, cluster, server, signals)
+  _tell_servers(cluster, server.target)
   print('Stopped.' if signals.number else 'Done.')
   return 128 + signals.number if signals.number else 0
 

@@ -16,29 +16,25 @@ import types
 from unittest import mock
 
 import numpy as np
-from absl import flags
 
 import cifar10
 import cifar10_checkpoint
 import cifar10_cluster
 import cifar10_eval
 import cifar10_sample
+import cifar10_testing
 import cifar10_train
 import cifar10_train_distributed as distributed
 from cifar10_tf import tf
 
 PROGRAM = os.path.abspath(distributed.__file__)
-EXAMPLES = 96
+EXAMPLES = cifar10_testing.TrainerTestCase.EXAMPLES
 WAIT_SECONDS = 120  # for what takes a few, on a machine that does other things
 
 
 def _options(**changes):
   """The flags' defaults, but small."""
-  defined = flags.FLAGS.flags_by_module_dict()
-  options = {flag.name: flag.default
-             for module in (cifar10, cifar10_train, cifar10_eval, distributed)
-             for flag in defined[module.__name__]}
-  return types.SimpleNamespace(**dict(options, **changes))
+  return cifar10_testing.defaults(cifar10, cifar10_train, cifar10_eval, distributed, **changes)
 
 
 def _steps_of_events(directory):
@@ -52,8 +48,7 @@ def _steps_of_events(directory):
 
 
 def _tensors(directory):
-  reader = tf.train.NewCheckpointReader(cifar10_checkpoint.find_latest(directory))
-  return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+  return cifar10_testing.tensors(cifar10_checkpoint.find_latest(directory))
 
 
 class PlacementTest(tf.test.TestCase):
@@ -168,23 +163,8 @@ class EventsTest(tf.test.TestCase):
     self.assertEqual(steps[-1], 8)
 
 
-class ClusterTest(tf.test.TestCase):
+class ClusterTest(cifar10_testing.TrainerTestCase):
   """Real processes."""
-
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    cls.data_dir = tempfile.mkdtemp()
-    cifar10_sample.make_sample(cls.data_dir, EXAMPLES, 20)
-
-  @classmethod
-  def tearDownClass(cls):
-    shutil.rmtree(cls.data_dir)
-    super().tearDownClass()
-
-  def setUp(self):
-    super().setUp()
-    self.train_dir = os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), 'train')
 
   def _command(self, *more):
     return [sys.executable, PROGRAM, '--data_dir=' + self.data_dir,

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 from unittest import mock
 
 import numpy as np
@@ -22,7 +21,7 @@ import cifar10_app
 import cifar10_checkpoint
 import cifar10_hooks
 import cifar10_input
-import cifar10_sample
+import cifar10_testing
 import cifar10_train
 from cifar10_app import Failure
 from cifar10_tf import tf
@@ -34,11 +33,6 @@ EMA = '/ExponentialMovingAverage'
 # Under this recipe a step leaves the weights as they are.
 RATE_OF_ZERO = mock.patch.dict(
     cifar10.RECIPES, tutorial=cifar10.TUTORIAL._replace(learning_rate=0.0))
-
-
-def _tensors(path):
-  reader = tf.train.NewCheckpointReader(path)
-  return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def _events_of(directory):
@@ -108,30 +102,13 @@ cifar10_app.run(cifar10_train.main)
 '''
 
 
-class TrainTest(tf.test.TestCase):
-
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    cls.data_dir = tempfile.mkdtemp()
-    cifar10_sample.make_sample(cls.data_dir, TRAIN_EXAMPLES, 20)
-
-  @classmethod
-  def tearDownClass(cls):
-    shutil.rmtree(cls.data_dir)
-    super().tearDownClass()
-
-  def setUp(self):
-    super().setUp()
-    self.train_dir = os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), 'train')
+class TrainTest(cifar10_testing.TrainerTestCase):
+  EXAMPLES = TRAIN_EXAMPLES
 
   def _options(self, **changes):
     """The flags' defaults, but small."""
-    names = {flag.name for module in (cifar10, cifar10_train)
-             for flag in flags.FLAGS.flags_by_module_dict()[module.__name__]}
-    options = {name: flags.FLAGS[name].default for name in names}
-    options.update(data_dir=self.data_dir, train_dir=self.train_dir, batch_size=BATCH_SIZE)
-    return types.SimpleNamespace(**dict(options, **changes))
+    return cifar10_testing.defaults(cifar10, cifar10_train, **dict(
+        dict(data_dir=self.data_dir, train_dir=self.train_dir, batch_size=BATCH_SIZE), **changes))
 
   def _train(self, build=cifar10_train.build, **changes):
     """Trains; returns the exit code and what was printed."""
@@ -158,7 +135,7 @@ class TrainTest(tf.test.TestCase):
     self.assertIn('Starting in %s' % self.train_dir, out)
     self.assertRegex(out, r'\n\d{4}-.*: step 2, loss = \d\.\d\d '
                           r'\(\d+\.\d examples/sec; \d+\.\d{3} sec/batch\), \d:\d\d:\d\d left\n')
-    tensors = _tensors(self._path(3))
+    tensors = cifar10_testing.tensors(self._path(3))
     self.assertEqual(tensors['global_step'], 3)
     for layer in 'conv1', 'conv2', 'local3', 'local4', 'softmax_linear':
       for kind in 'weights', 'biases':
@@ -172,7 +149,7 @@ class TrainTest(tf.test.TestCase):
     self.assertIn('Continuing from %s' % self._path(3), out)
     raw = _values(self.train_dir, 'total_loss__raw_')
     self.assertEqual(_losses(out), {4: '%.2f' % raw[4], 5: '%.2f' % raw[5]})
-    self.assertEqual(_tensors(self._path(5))['global_step'], 5)
+    self.assertEqual(cifar10_testing.tensors(self._path(5))['global_step'], 5)
     self.assertLessEqual(before, set(os.listdir(self.train_dir)))
     self.assertEqual([step for step, tag in _events(self.train_dir) if tag == 'total_loss_1'],
                      [1, 2, 3, 4, 5])
@@ -194,21 +171,21 @@ class TrainTest(tf.test.TestCase):
       smoothed.append(0.9 * smoothed[-1] + 0.1 * raw[step])
       shown = _values(self.train_dir, 'total_loss_1')[step]
       self.assertLess(min(abs(shown - smoothed[step - 1]), abs(shown - smoothed[step])), 1e-4)
-    self.assertAllClose(_tensors(self._path(5))['total_loss/avg'], smoothed[5])
+    self.assertAllClose(cifar10_testing.tensors(self._path(5))['total_loss/avg'], smoothed[5])
 
   def testFastRecipeTrainsAndGoesOnFromAnother(self):
     self._train(max_steps=2)
     code, out = self._train(max_steps=6, recipe='fast', summary_steps=1)
     self.assertEqual(code, 0)
     self.assertIn('Continuing from %s' % self._path(2), out)
-    tensors = _tensors(self._path(6))
+    tensors = cifar10_testing.tensors(self._path(6))
     self.assertEqual(tensors['conv1/weights/Momentum'].shape, (5, 5, 3, 64))
     rates = _values(self.train_dir, 'learning_rate')
     self.assertAllClose([rates[step] for step in (3, 4, 5, 6)],
                         [0.05 * (6 - done) / 5 for done in (2, 3, 4, 5)])
     # And back: the tutorial's needs no momentum.
     self.assertEqual(self._train(max_steps=7)[0], 0)
-    self.assertNotIn('conv1/weights/Momentum', _tensors(self._path(7)))
+    self.assertNotIn('conv1/weights/Momentum', cifar10_testing.tensors(self._path(7)))
 
   def testRecipeSetsWhatWasNotGiven(self):
     parsed = flags.FlagValues()
@@ -298,19 +275,19 @@ class TrainTest(tf.test.TestCase):
   def testCheckpointWithoutSmoothedLosses(self):
     self._train(max_steps=1)
     with tf.Graph().as_default(), tf.Session() as session:
-      for name, value in _tensors(self._path(1)).items():
+      for name, value in cifar10_testing.tensors(self._path(1)).items():
         if not name.endswith('/avg'):
           tf.get_variable(name, initializer=value)
       session.run(tf.global_variables_initializer())
       shutil.rmtree(self.train_dir)
       os.mkdir(self.train_dir)
       tf.train.Saver().save(session, os.path.join(self.train_dir, 'model.ckpt'), 1)
-      expected = _tensors(self._path(1))
+      expected = cifar10_testing.tensors(self._path(1))
     with RATE_OF_ZERO:
       code, out = self._train(max_steps=2)
     self.assertEqual(code, 0)
     self.assertIn('Continuing from %s' % self._path(1), out)
-    tensors = _tensors(self._path(2))
+    tensors = cifar10_testing.tensors(self._path(2))
     self.assertEqual(tensors['global_step'], 2)
     self.assertAllEqual(tensors['conv1/weights'], expected['conv1/weights'])
 
@@ -325,13 +302,14 @@ class TrainTest(tf.test.TestCase):
     self._train(max_steps=2)
     moved = self.train_dir + '-moved'
     os.rename(self.train_dir, moved)
-    before = _tensors(os.path.join(moved, 'model.ckpt-2'))  # now, for a start saves it again
+    # Now, for a start saves it again.
+    before = cifar10_testing.tensors(os.path.join(moved, 'model.ckpt-2'))
     with RATE_OF_ZERO:
       code, out = self._train(train_dir=moved, max_steps=3)
     self.assertEqual(code, 0)
     self.assertIn('Continuing from %s' % os.path.join(moved, 'model.ckpt-2'), out)
     self.assertFalse(os.path.exists(self.train_dir))
-    after = _tensors(os.path.join(moved, 'model.ckpt-3'))
+    after = cifar10_testing.tensors(os.path.join(moved, 'model.ckpt-3'))
     self.assertEqual(set(before), set(after))
     for name, value in after.items():
       if name + EMA in after:
@@ -355,7 +333,7 @@ class TrainTest(tf.test.TestCase):
       train_dir = os.path.join(self.train_dir, str(i))
       _, out = self._train(seed=seed, max_steps=6, train_dir=train_dir, log_frequency=1)
       losses.append(_losses(out))
-      runs.append(_tensors(os.path.join(train_dir, 'model.ckpt-6')))
+      runs.append(cifar10_testing.tensors(os.path.join(train_dir, 'model.ckpt-6')))
     for name in runs[0]:
       self.assertAllEqual(runs[0][name], runs[1][name])
     self.assertNotAllClose(runs[0]['conv1/weights'], runs[2]['conv1/weights'])
@@ -370,7 +348,7 @@ class TrainTest(tf.test.TestCase):
       with self.assertRaisesRegex(Failure, 'step [34]'):
         self._train(max_steps=50, save_checkpoint_steps=1)
     latest = cifar10_checkpoint.find_latest(self.train_dir)
-    for name, value in _tensors(latest).items():
+    for name, value in cifar10_testing.tensors(latest).items():
       self.assertTrue(np.isfinite(value).all(), name)
     self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'failed')
 
@@ -392,7 +370,7 @@ class TrainTest(tf.test.TestCase):
     self.assertEqual(caught.exception.code, 1)
     self.assertRegex(err.getvalue(), r'^Error: The loss became nan at step 3;.*\n$')
     self.assertEqual(self._steps(), [0, 1, 2])
-    for name, value in _tensors(self._path(2)).items():
+    for name, value in cifar10_testing.tensors(self._path(2)).items():
       self.assertTrue(np.isfinite(value).all(), name)
     self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'failed')
 
@@ -401,7 +379,7 @@ class TrainTest(tf.test.TestCase):
     with _update_breaks_at(3), self.assertRaisesRegex(Failure, 'weights .*NaN.* by step 3'):
       self._train(max_steps=3, save_checkpoint_steps=2)
     self.assertEqual(self._steps(), [0, 2])
-    for name, value in _tensors(self._path(2)).items():
+    for name, value in cifar10_testing.tensors(self._path(2)).items():
       self.assertTrue(np.isfinite(value).all(), name)
     self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'failed')
 
@@ -465,7 +443,7 @@ class TrainTest(tf.test.TestCase):
     self.assertEqual(err, '')
     self.assertIn('Caught SIGTERM', out)
     stopped = int(re.search(r'Stopped at step (\d+)', out)[1])
-    self.assertEqual(_tensors(self._path(stopped))['global_step'], stopped)
+    self.assertEqual(cifar10_testing.tensors(self._path(stopped))['global_step'], stopped)
     self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'stopped')
     code, out = self._train(max_steps=stopped + 1)
     self.assertEqual(code, 0)

@@ -12,7 +12,6 @@ import re
 import statistics
 import subprocess
 import sys
-from datetime import datetime
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
 
@@ -35,7 +34,6 @@ PROGRAMS = {
     '2 workers of 64, 1 server': ('cifar10_train_distributed.py', '--local=ps:1,worker:2',
                                   '--batch_size=64'),
 }
-LINE = re.compile(r'^(\d{4}-\S+ \S+): step (\d+), ', re.MULTILINE)
 
 
 def define_flags():
@@ -50,10 +48,9 @@ def define_flags():
 
 def rate(log, warmup):
   """Returns images/s between a trainer's log line at or after `warmup` steps and its last."""
-  lines = [(int(step), datetime.fromisoformat(when)) for when, step in LINE.findall(log)]
-  timed = [(step, when) for step, when in lines if step >= warmup]
-  (first, begin), (last, end) = timed[0], timed[-1]
-  return PICTURES * (last - first) / (end - begin).total_seconds()
+  at = runs.times(log)
+  first, last = min(step for step in at if step >= warmup), max(at)
+  return PICTURES * (last - first) / (at[last] - at[first])
 
 
 def run(arguments, directory, options, scorer):

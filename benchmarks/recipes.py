@@ -99,15 +99,19 @@ def planned(texts, ablation_steps):
   return plan
 
 
+def _held_out(options):
+  """Returns how many training pictures are held out: none, where the test file is scored."""
+  return options.validation_examples if options.score == 'validation' else 0
+
+
 def _train(recipe, steps, directory, options, save_steps, keep):
   """Trains, or goes on, as the trainer does; returns the checkpoints of every `save_steps`."""
-  held_out = options.validation_examples if options.score == 'validation' else 0
   cifar10.RECIPES['benchmark'] = recipe
   train = runs.options(
       cifar10_train, data_dir=options.data_dir, train_dir=directory, batch_size=options.batch_size,
-      max_steps=steps, recipe='benchmark', augment=recipe.augment, validation_examples=held_out,
-      save_checkpoint_steps=save_steps, keep_checkpoints=keep, summary_steps=1000,
-      use_fp16=options.use_fp16)
+      max_steps=steps, recipe='benchmark', augment=recipe.augment,
+      validation_examples=_held_out(options), save_checkpoint_steps=save_steps,
+      keep_checkpoints=keep, summary_steps=1000, use_fp16=options.use_fp16)
   os.makedirs(directory, exist_ok=True)
   with contextlib.redirect_stdout(io.StringIO()):
     code = cifar10_train.train(train)
@@ -131,12 +135,11 @@ def run(recipe, steps, directory, options):
     A dict of lists 'step' and 'precision', one a checkpoint, and a dict 'views' of the last
     checkpoint's precision by views.
   """
-  held_out = options.validation_examples if options.score == 'validation' else 0
   paths = _train(recipe, steps, directory, options, max(1, steps // options.points),
                  options.points + 2)
   scorers = {
       views: runs.Scorer(data_dir=options.data_dir, batch_size=options.batch_size, views=views,
-                         eval_data=options.score, validation_examples=held_out)
+                         eval_data=options.score, validation_examples=_held_out(options))
       for views in ['1', *options.score_views]}
   return {'step': [cifar10_checkpoint.step_of(path) for path in paths],
           'precision': [scorers['1'].accuracy(path) for path in paths],

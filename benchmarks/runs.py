@@ -1,11 +1,15 @@
 """Runs of the trainer and evaluator by a benchmark: options, scores, results that are kept."""
 import json
 import os
+import re
 import types
+from datetime import datetime
 
 from absl import flags
 
 import cifar10_eval
+
+_LINE = re.compile(r'^(\S+ \S+): step (\d+), ', re.MULTILINE)
 
 
 def options(module, **changes):
@@ -13,6 +17,11 @@ def options(module, **changes):
   defined = flags.FLAGS.flags_by_module_dict()
   found = {flag.name: flag.value for flag in defined['cifar10'] + defined[module.__name__]}
   return types.SimpleNamespace(**dict(found, **changes))
+
+
+def times(log):
+  """Returns a dict of step to the time in seconds at which a trainer's log has it."""
+  return {int(step): datetime.fromisoformat(when).timestamp() for when, step in _LINE.findall(log)}
 
 
 class Scorer:

@@ -2,10 +2,8 @@
 import contextlib
 import io
 import os
-import re
 import sys
 import time
-from datetime import datetime
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
@@ -16,15 +14,10 @@ import cifar10_app
 import cifar10_eval
 import cifar10_input
 import cifar10_train
+from benchmarks import runs
 from cifar10_tf import tf
 
 LOG_STEPS = 10  # steps a log line, the trainer's default
-LINE = re.compile(r'^(\S+ \S+): step (\d+), ', re.MULTILINE)
-
-
-def times(log):
-  """Returns a dict of step to the time in seconds at which the trainer's log has it."""
-  return {int(step): datetime.fromisoformat(when).timestamp() for when, step in LINE.findall(log)}
 
 
 def training(args):
@@ -38,7 +31,7 @@ def training(args):
   log, begin = io.StringIO(), time.time()
   with contextlib.redirect_stdout(log):
     cifar10_train.train(cifar10_train.FLAGS)
-  at = times(log.getvalue())
+  at = runs.times(log.getvalue())
   seconds = (at[last] - at[begin_step]) / (last - begin_step)
   return {'first step s': at[1] - begin, 'images/s': args.batch_size / seconds,
           'ms by step': {step: (at[step] - at[1]) / (step - 1) * 1e3 for step in at if step > 1}}

@@ -1,0 +1,43 @@
+"""What the tests of all trainers share: a small data set, a directory, options, what was saved."""
+import os
+import shutil
+import tempfile
+import types
+
+from absl import flags
+
+import cifar10_sample
+from cifar10_tf import tf
+
+
+def defaults(*modules, **changes):
+  """Returns the defaults of the flags that modules define, but for the changes."""
+  defined = flags.FLAGS.flags_by_module_dict()
+  options = {flag.name: flag.default for module in modules for flag in defined[module.__name__]}
+  return types.SimpleNamespace(**dict(options, **changes))
+
+
+def tensors(path):
+  """Returns all that a checkpoint holds, by name."""
+  reader = tf.train.NewCheckpointReader(path)
+  return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+class TrainerTestCase(tf.test.TestCase):
+  """Has `data_dir`, a drawn data set of EXAMPLES training pictures, and a new `train_dir`."""
+  EXAMPLES = 96  # 12 batches of 8
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.data_dir = tempfile.mkdtemp()
+    cifar10_sample.make_sample(cls.data_dir, cls.EXAMPLES, 20)
+
+  @classmethod
+  def tearDownClass(cls):
+    shutil.rmtree(cls.data_dir)
+    super().tearDownClass()
+
+  def setUp(self):
+    super().setUp()
+    self.train_dir = os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), 'train')
