@@ -280,6 +280,34 @@ class _Process:
       return self.process.wait()
 
 
+def _await_chief(processes, chief, signals, grace_seconds):
+  """Starts again what is killed, until the chief ends or a signal comes; returns its exit code."""
+  while True:
+    code = chief.process.poll()
+    if code is not None and (code >= 0 or signals.number):
+      return code
+    if signals.number:
+      chief.end(signal.SIGTERM)
+      return chief.wait(grace_seconds)
+    for each in processes:
+      code = each.process.poll()
+      if code is not None and code < 0:
+        print('%s was killed by signal %d; starting it again.' % (name(each.task), -code),
+              flush=True)
+        each.start()
+    time.sleep(0.1)
+
+
+def _await_others(processes, stopped, grace_seconds):
+  """Waits until all have ended, asked to if training was stopped; kills what takes longer."""
+  if stopped:
+    for each in processes:
+      each.end(signal.SIGTERM)
+  give_up = time.monotonic() + grace_seconds
+  for each in processes:
+    each.wait(max(0.0, give_up - time.monotonic()))
+
+
 def run_local(counts, command, log_dir, signals, grace_seconds):
   """Starts a cluster on this machine, and starts again what is killed.
 
@@ -305,29 +333,8 @@ def run_local(counts, command, log_dir, signals, grace_seconds):
       processes[task] = _Process(
           task, command, dict(os.environ, TF_CONFIG=json.dumps(config)),
           os.path.join(log_dir, '%s-%d.log' % task), task == cluster.chief)
-    chief = processes[cluster.chief]
-    while True:
-      code = chief.process.poll()
-      if code is not None and (code >= 0 or signals.number):
-        break
-      if signals.number:
-        chief.end(signal.SIGTERM)
-        code = chief.wait(grace_seconds)
-        break
-      for each in processes.values():
-        code = each.process.poll()
-        if code is not None and code < 0:
-          print('%s was killed by signal %d; starting it again.' % (name(each.task), -code),
-                flush=True)
-          each.start()
-      time.sleep(0.1)
-    stopped = code != 0
-    for each in processes.values():
-      if stopped:
-        each.end(signal.SIGTERM)
-    give_up = time.monotonic() + grace_seconds
-    for each in processes.values():
-      each.wait(max(0.0, give_up - time.monotonic()))
+    code = _await_chief(processes.values(), processes[cluster.chief], signals, grace_seconds)
+    _await_others(processes.values(), code != 0, grace_seconds)
     return code
   finally:
     for each in processes.values():
