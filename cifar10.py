@@ -25,6 +25,7 @@ import cifar10_download
 import cifar10_input
 import cifar10_muon
 import cifar10_sample
+import cifar10_summary
 from cifar10_tf import tf
 
 NUM_CLASSES = cifar10_input.NUM_CLASSES
@@ -32,7 +33,6 @@ IMAGE_SIZE = cifar10_input.IMAGE_SIZE
 NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN = cifar10_input.NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN
 NUM_EXAMPLES_PER_EPOCH_FOR_EVAL = cifar10_input.NUM_EXAMPLES_PER_EPOCH_FOR_EVAL
 BATCH_SIZE = 128  # pictures
-SUMMARY_PICTURES = 16  # of a batch, in summaries of activations; 590,000 values in the first layer
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer('batch_size', BATCH_SIZE, 'Pictures in a batch.', lower_bound=1)
@@ -146,29 +146,16 @@ def inputs(eval_data, **options):
 # The network.
 
 
-def _histogram(name, values):
-  """Shows in TensorBoard how values are spread; NaN and infinity as 0.
+def _summarise(x, weights=None):
+  """Shows a layer in TensorBoard; its filters, if `weights` are given. Returns x.
 
-  A histogram of NaN is an error, which would come before the one that names the step of it.
-  """
-  tf.summary.histogram(name, tf.where_v2(tf.is_finite(values), values, 0.0))
-
-
-def _summarise(x):
-  """Shows in TensorBoard how a layer's values are spread, and what share of them is zero.
-
-  Of the batch's first few pictures: a histogram is made by one thread, and of millions of values
-  takes 22 MiB more at the peak. And of the first tower, where there are several, under the name of
-  the layer, whatever the tower's.
+  Of several towers the first, under the name of the layer, whatever the tower's.
   """
   scope = tf.get_variable_scope()
-  if scope.reuse:
-    return x
-  shown = x[:SUMMARY_PICTURES]
-  with tf.name_scope(scope.name + '/'):
-    _histogram('activations', shown)
-    # As tf.nn.zero_fraction, which takes twice the ops and a condition, for counts beyond 2^31.
-    tf.summary.scalar('sparsity', tf.reduce_mean(tf.cast(tf.equal(shown, 0), tf.float32)))
+  if not scope.reuse:
+    cifar10_summary.activations(scope.name, x)
+    if weights is not None:
+      cifar10_summary.filters(scope.name, weights)
   return x
 
 
@@ -191,7 +178,8 @@ def _conv(name, x, filters, bias, conv2d):
   with tf.variable_scope(name):
     weights = _weights([5, 5, x.shape[-1], filters], stddev=5e-2)
     x = conv2d(x, weights)
-    return _summarise(tf.nn.relu(tf.nn.bias_add(x, _biases(filters, bias))))
+    x = tf.nn.relu(tf.nn.bias_add(x, _biases(filters, bias)))
+    return _summarise(x, weights if weights.shape[2] == cifar10_input.DEPTH else None)
 
 
 def _pool(name, x):
@@ -273,11 +261,29 @@ def inference(images, recipe=TUTORIAL, dtype='float32'):
   return _dense('softmax_linear', x, NUM_CLASSES, stddev=1 / 192.0, bias=0.0, relu=False)
 
 
+def log_probabilities(images, views=1):
+  """Builds the network and averages what it says of several views of a picture.
+
+  Args:
+    images: float32 [views * B, IMAGE_SIZE, IMAGE_SIZE, 3], view by view, as
+      `cifar10_augment.evaluate` makes them.
+    views: of each picture.
+
+  Returns:
+    float32 [B, NUM_CLASSES], the logarithm of the mean probability. Logarithms, for a probability
+    below 1e-45 is 0 in float32, and a loss of it infinite.
+  """
+  logits = tf.reshape(inference(images), [views, -1, NUM_CLASSES])
+  return tf.reduce_logsumexp(tf.nn.log_softmax(logits), axis=0) - np.log(views).astype(np.float32)
+
+
 # Loss and update.
+
+ACCURACY = 'accuracy'  # collection: the share of each tower's batch that was named right
 
 
 def loss(logits, labels, scope=None, label_smoothing=0.0):
-  """Adds mean cross entropy and weight decay.
+  """Adds mean cross entropy and weight decay; also keeps for `accuracy` what was named right.
 
   Args:
     logits: float32 [B, NUM_CLASSES].
@@ -295,9 +301,22 @@ def loss(logits, labels, scope=None, label_smoothing=0.0):
     each = tf.nn.softmax_cross_entropy_with_logits(labels=goal, logits=logits)  # [B]
   else:
     each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+  right = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)  # [B]
+  tf.add_to_collection(ACCURACY, tf.reduce_mean(tf.cast(right, tf.float32)))
   cross_entropy = tf.reduce_mean(each, name='cross_entropy')
   tf.add_to_collection('losses', cross_entropy)
   return tf.add_n(tf.get_collection('losses', scope), name='total_loss')
+
+
+def accuracy():
+  """Returns the share of a step's pictures that were named right, float32 scalar; shows it, too.
+
+  Before the step's update, and under its distortions: lower than evaluation gives for pictures that
+  are not distorted.
+  """
+  share = tf.reduce_mean(tf.stack(tf.get_collection(ACCURACY)))
+  tf.summary.scalar('accuracy', share)
+  return share
 
 
 def learning_rate(global_step, batch_size, num_examples, recipe=TUTORIAL, max_steps=None):
@@ -407,14 +426,24 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
       with tf.control_dependencies([train_op]):
         train_op = averages.apply(tf.trainable_variables())
   for gradient, variable in gradients:
-    _histogram(variable.op.name, variable)
-    _histogram(variable.op.name + '/gradients', gradient)
+    cifar10_summary.histogram(variable.op.name, variable)
+    cifar10_summary.histogram(variable.op.name + '/gradients', gradient)
   return train_op
 
 
-def averaged_variables(recipe=TUTORIAL):
-  """Returns a dict for a Saver that reads each variable's moving average in its place."""
-  return tf.train.ExponentialMovingAverage(average_decay(recipe)).variables_to_restore()
+WEIGHTS = ('ema', 'raw')
+
+
+def saved_variables(weights='ema'):
+  """Returns a dict for a Saver, of names in a checkpoint to the graph's variables.
+
+  Args:
+    weights: 'ema' reads each variable's moving average in its place, 'raw' its value at the step.
+  """
+  if weights == 'raw':
+    return {variable.op.name: variable for variable in tf.global_variables()}
+  decay = average_decay(TUTORIAL)  # averages go by the same names whatever their decay
+  return tf.train.ExponentialMovingAverage(decay).variables_to_restore()
 
 
 # Numbers of 16 bits.

@@ -5,6 +5,7 @@
   2      wrong usage: an unknown flag, a stray argument, a value out of range
   128+n  ended by signal n after saving
 """
+import functools
 import signal
 import sys
 
@@ -15,37 +16,45 @@ class Failure(Exception):
   """A failure that the user can mend, in one line: what, where, and what to do next."""
 
 
-def _wrong_usage(problem):
+def wrong_usage(problem):
+  """Says what is wrong with a command line, and ends the program with code 2."""
   print('%s (--help lists the flags)' % problem, file=sys.stderr)
   sys.exit(2)
 
 
-def parse_flags(argv):
+def parse_flags(argv, arguments=False):
   """Parses the command line into absl's flags; anything that is no flag of ours ends the program.
 
   Args:
     argv: list of strings, the program's name first.
+    arguments: whether the program takes arguments beside flags, before, between or after them.
 
   Returns:
-    A list of the program's name alone.
+    A list of the program's name, and of the arguments.
 
   Raises:
     SystemExit: with code 2 on an unknown flag, a value out of range or a stray argument; with 0
       after --help.
   """
+  flags.FLAGS.set_gnu_getopt(arguments)
   try:
     rest = flags.FLAGS(argv)
   except flags.Error as error:
-    _wrong_usage(error)
+    wrong_usage(error)
   except SystemExit:  # absl ends --help with 1
     sys.exit(0)
-  if len(rest) > 1:
-    _wrong_usage('unexpected argument %r: a flag is written --name=value' % rest[1])
+  if len(rest) > 1 and not arguments:
+    wrong_usage('unexpected argument %r: a flag is written --name=value' % rest[1])
   return rest
 
 
-def run(main):
-  """Parses the command line, calls `main(argv)` and exits with the code that it returns, or 0."""
+def run(main, arguments=False):
+  """Parses the command line, calls `main(argv)` and exits with the code that it returns, or 0.
+
+  Args:
+    main: function from the program's name and arguments to an exit code or None.
+    arguments: as for `parse_flags`.
+  """
   def guarded(argv):
     try:
       return main(argv)
@@ -55,4 +64,4 @@ def run(main):
       return 1
     except KeyboardInterrupt:
       return 128 + signal.SIGINT
-  app.run(guarded, flags_parser=parse_flags)
+  app.run(guarded, flags_parser=functools.partial(parse_flags, arguments=arguments))

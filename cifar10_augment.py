@@ -434,6 +434,25 @@ def distort(images, augment=TUTORIAL, size=IMAGE_SIZE):
   return standardise(distort_levels(images, augment, size))
 
 
+def shrink(image, size):
+  """Makes a picture of any size one of the data set's.
+
+  Args:
+    image: uint8 [H, W, C].
+    size: height and width of the result, pixels.
+
+  Returns:
+    uint8 [size, size, C]: the largest square in the middle; each pixel is the mean of the area that
+    it covers. A square of that size already is left as it is.
+  """
+  height, width, depth = tf.unstack(tf.shape(image))
+  side = tf.minimum(height, width)
+  top, left = (height - side) // 2, (width - side) // 2
+  square = image[top:top + side, left:left + side]
+  shrunk = tf.image.resize_area([square], [size, size])[0]
+  return tf.reshape(_cast(shrunk, tf.uint8), [size, size, depth])
+
+
 def views(images, count=1, size=IMAGE_SIZE):
   """Cuts views of each picture, of which a network's answers can be averaged.
 

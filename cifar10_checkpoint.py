@@ -12,10 +12,12 @@ import re
 
 import filelock
 
+import cifar10_download
 from cifar10_app import Failure
 from cifar10_tf import reason, tf
 
 BASENAME = 'model.ckpt'
+_NAMES = cifar10_download.META_FILE
 _STATUS = 'trainer.json'
 _LOCK = 'trainer.lock'
 
@@ -124,6 +126,23 @@ def exclusive(directory):
     yield
   finally:
     lock.release()
+
+
+def keep_names(directory, names):
+  """Writes the classes' names beside the checkpoints: a data set is not needed to tell them."""
+  path = os.path.join(directory, _NAMES)
+  with open(path + '.new', 'w', encoding='utf-8') as file:
+    file.write('\n'.join(names) + '\n')
+  os.replace(path + '.new', path)
+
+
+def read_names(directory):
+  """Returns the classes' names that lie beside checkpoints, by label; CIFAR-10's if none do.
+
+  Raises:
+    Failure: they are not ten.
+  """
+  return cifar10_download.class_names(directory)
 
 
 def write_status(directory, state, **details):

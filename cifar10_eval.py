@@ -8,6 +8,7 @@ Run it beside cifar10_train.py, in a second terminal; it ends when training has.
   tensorboard --logdir cifar10_eval/ --port 6007
 """
 import datetime
+import functools
 import os
 import time
 
@@ -19,6 +20,7 @@ import cifar10_app
 import cifar10_augment
 import cifar10_checkpoint
 import cifar10_input
+import cifar10_report
 import cifar10_sample
 from cifar10_app import Failure
 from cifar10_tf import reason, tf
@@ -32,14 +34,18 @@ flags.DEFINE_enum('views', '1', [str(count) for count in cifar10_augment.VIEWS],
                   'Views of each picture whose probabilities are averaged: 1, the centre; 2, and '
                   'its mirror image; 10, four corners and the centre, mirrored too; 18, a grid of '
                   '3x3, mirrored too.')
-flags.DEFINE_string('checkpoint_dir', '/tmp/cifar10_train', 'Directory of checkpoints to score.')
+flags.DEFINE_string('checkpoint_dir', '/tmp/cifar10_train', 'Directory of checkpoints.')
 flags.DEFINE_integer('eval_interval_secs', 300, 'Seconds from one look for checkpoints to the '
                      'next.', lower_bound=1)
 flags.DEFINE_integer('num_examples', 10000, 'Records to score: the first of the file, at most all.',
                      lower_bound=1)
 flags.DEFINE_boolean('run_once', False, 'Score the latest checkpoint and end.')
-flags.DEFINE_enum('weights', 'ema', ['ema', 'raw'],
-                  'Score the moving averages of the variables, or their values at the step.')
+flags.DEFINE_enum('weights', 'ema', cifar10.WEIGHTS,
+                  'Take the moving averages of the variables, or their values at the step.')
+flags.DEFINE_string('confusion_csv', None, 'Write here which classes were taken for which: a table '
+                    'for the latest checkpoint that is scored.')
+flags.DEFINE_string('predictions_csv', None, 'Write here what each record was taken for by it: '
+                    'index, label, prediction, probability.')
 flags.adopt_module_key_flags(cifar10)
 
 LOOK_SECONDS = 1  # how often to see whether training has finished, while waiting
@@ -49,30 +55,22 @@ class Evaluation:
   """The graph that scores, built once for all checkpoints."""
 
   def __init__(self, options):
-    """Builds input, network and the count of hits; takes the parsed flags."""
+    """Builds input, network and what it says of a batch; takes the parsed flags."""
     test, self._views = options.eval_data == 'test', int(options.views)
     paths = cifar10_input.data_files(options.data_dir, test)
     training, validation = cifar10_input.hold_out(paths, 0 if test else options.validation_examples)
     skip = validation if options.eval_data == 'validation' else training
     self.num_examples = min(options.num_examples, cifar10_input.total_records(paths, skip))
+    self.names = cifar10_input.class_names(options.data_dir)
+    self.pictures = functools.partial(cifar10_input.read_pictures, paths, skip)
     with tf.Graph().as_default() as self.graph:
       self._step = tf.train.get_or_create_global_step()
-      images, labels = cifar10_input.inputs(
+      images, self._labels = cifar10_input.inputs(
           test, options.data_dir, options.batch_size, num_epochs=1, skip=skip, views=self._views)
-      scores = cifar10.inference(images)  # logits [V * B, NUM_CLASSES]
-      if self._views > 1:
-        scores = tf.nn.softmax(scores)
-      scores = tf.reshape(scores, [self._views, -1, cifar10.NUM_CLASSES])
-      scores = tf.reduce_mean(scores, axis=0)  # [B, NUM_CLASSES]
-      # argmax names one class; tf.nn.in_top_k would count every tie as a hit.
-      self._hits = tf.equal(tf.argmax(scores, 1, output_type=tf.int32), labels)  # [B]
-      self._finite = tf.reduce_all(tf.is_finite(scores), axis=1)  # [B]
-      if options.weights == 'ema':
-        self.variables = cifar10.averaged_variables()
-        self._hint = '--weights=raw does without averages.'
-      else:
-        self._hint = 'Choose another --checkpoint_dir.'
-        self.variables = {variable.op.name: variable for variable in tf.global_variables()}
+      self._log_probabilities = cifar10.log_probabilities(images, self._views)  # [B, NUM_CLASSES]
+      self.variables = cifar10.saved_variables(options.weights)
+      self._hint = {'ema': '--weights=raw does without averages.',
+                    'raw': 'Choose another --checkpoint_dir.'}[options.weights]
       self._scaffold = tf.train.Scaffold(saver=tf.train.Saver(self.variables))
       self._scaffold.finalize()  # all ops that a session needs, so that the graph never grows
 
@@ -81,68 +79,82 @@ class Evaluation:
     """What a figure of more than one view is marked with, as in ' (18 views)'."""
     return ' (%d views)' % self._views if self._views > 1 else ''
 
-  def precision(self, checkpoint):
+  def scores(self, checkpoint):
     """Scores one checkpoint on exactly `num_examples` records, each once.
 
     Args:
       checkpoint: path without '.index'.
 
     Returns:
-      hits, step: how many records it named right, and its global step.
+      cifar10_report.Scores, in the order of the records.
 
     Raises:
       Failure: it does not fit the network, or gives logits that are no numbers.
       tf.errors.OpError: it cannot be read.
     """
     cifar10_checkpoint.require_fit(checkpoint, self.variables, self._hint)
-    hits, finite = [], []
+    labels, told = [], []
     with self.graph.as_default():
       creator = tf.train.ChiefSessionCreator(
           self._scaffold, config=cifar10.session_config(), checkpoint_filename_with_path=checkpoint)
       with tf.train.MonitoredSession(creator) as session:
         step = session.run(self._step)
-        while sum(map(len, hits)) < self.num_examples:
-          batch = session.run([self._hits, self._finite])
-          hits.append(batch[0])
-          finite.append(batch[1])
-    hits, finite = (np.concatenate(parts)[:self.num_examples] for parts in (hits, finite))
+        while sum(map(len, labels)) < self.num_examples:
+          batch = session.run([self._labels, self._log_probabilities])
+          labels.append(batch[0])
+          told.append(batch[1])
+    labels, told = (np.concatenate(parts)[:self.num_examples] for parts in (labels, told))
+    finite = np.isfinite(told).all(axis=1)
     if not finite.all():
       raise Failure('%s gives logits that are NaN or infinite for %d of %d records; training '
                     'diverged before it. Score an earlier one.'
                     % (checkpoint, np.sum(~finite), len(finite)))
-    return int(hits.sum()), int(step)
+    return cifar10_report.Scores(int(step), labels, told)
 
 
-def score(evaluation, checkpoint, writer, note=''):
-  """Scores one checkpoint, prints the line and writes it for TensorBoard.
+def latest(directory):
+  """Returns the path of the latest checkpoint in a directory; raises Failure if there is none."""
+  found = cifar10_checkpoint.find_latest(directory)
+  if not found:
+    raise Failure('No checkpoint in %s; train first: python cifar10_train.py --train_dir %s'
+                  % (directory, directory))
+  return found
+
+
+def score(evaluation, checkpoint, writer, options, note=''):
+  """Scores one checkpoint, prints the line, and writes it for TensorBoard and as CSV.
 
   Args:
     evaluation: an Evaluation.
     checkpoint: path without '.index'.
     writer: a tf.summary.FileWriter.
+    options: the parsed flags, or anything with their names as attributes.
     note: text for the end of the line.
 
   Returns:
-    Whether it was scored; not, if it vanished meanwhile (a trainer keeps the latest few only).
+    cifar10_report.Scores; None if it vanished meanwhile (a trainer keeps the latest few only).
   """
   try:
-    hits, step = evaluation.precision(checkpoint)
+    scores = evaluation.scores(checkpoint)
   except (tf.errors.OpError, ValueError) as error:  # ValueError: gone when the saver looks for it
     if cifar10_checkpoint.exists(checkpoint):
       if isinstance(error, ValueError):
         raise
       raise Failure('%s cannot be scored: %s' % (checkpoint, reason(error))) from error
     print('%s: %s vanished while it was read; going on.' % (datetime.datetime.now(), checkpoint))
-    return False
-  total = evaluation.num_examples
-  label = evaluation.label
-  print('%s: precision @ 1%s = %.3f (%d/%d) at step %d%s'
-        % (datetime.datetime.now(), label, hits / total, hits, total, step, note), flush=True)
-  tag = 'Precision @ 1' + label
-  summary = tf.Summary(value=[tf.Summary.Value(tag=tag, simple_value=hits / total)])
-  writer.add_summary(summary, step)
+    return None
+  hits, total, label = scores.right.sum(), evaluation.num_examples, evaluation.label
+  print('%s: precision @ 1%s = %.3f (%d/%d) at step %d, mean loss = %.3f%s'
+        % (datetime.datetime.now(), label, hits / total, hits, total, scores.step, scores.loss,
+           note), flush=True)
+  names = evaluation.names
+  writer.add_summary(cifar10_report.summary(scores, names, evaluation.pictures, label), scores.step)
   writer.flush()
-  return True
+  if options.confusion_csv:
+    cifar10_report.write_confusion(options.confusion_csv, scores, names)
+  if options.predictions_csv:
+    cifar10_report.write_predictions(options.predictions_csv, scores, names)
+  return scores
 
 
 def _training_ended(directory):
@@ -157,14 +169,14 @@ def _wait(directory, seconds):
 
 
 def _score_all(evaluation, options, writer, note):
-  """Scores every checkpoint as it appears, until training has ended."""
-  directory, scored = options.checkpoint_dir, set()
+  """Scores every checkpoint as it appears, until training has ended; returns the last one's."""
+  directory, scored, last = options.checkpoint_dir, set(), None
   while True:
     ended = _training_ended(directory)  # asked first: whatever is saved later is found below
     found = cifar10_checkpoint.find_all(directory)
     for checkpoint in found:
       if checkpoint not in scored:
-        score(evaluation, checkpoint, writer, note)
+        last = score(evaluation, checkpoint, writer, options, note) or last
         scored.add(checkpoint)
     if ended:
       break
@@ -174,6 +186,7 @@ def _score_all(evaluation, options, writer, note):
   if not scored:
     raise Failure('Training in %s has ended without a checkpoint.' % directory)
   print('Training has ended, and its last checkpoint is scored.')
+  return last
 
 
 def evaluate(options):
@@ -185,22 +198,29 @@ def evaluate(options):
   Raises:
     Failure: as said in its text.
   """
-  latest = cifar10_checkpoint.find_latest(options.checkpoint_dir)
-  if options.run_once and not latest:
-    raise Failure('No checkpoint in %s; train first: python cifar10_train.py --train_dir %s'
-                  % (options.checkpoint_dir, options.checkpoint_dir))
+  checkpoint = latest(options.checkpoint_dir) if options.run_once else None
   directory = os.path.join(options.data_dir, cifar10_input.DIRECTORY)
   if options.eval_data == 'validation' and not options.validation_examples:
     raise Failure('--eval_data=validation scores what --validation_examples holds out of the '
                   'training files. Give the number that training was given.')
   note = ' (sample data set)' if cifar10_sample.is_sample(directory) else ''
+  for path in (options.confusion_csv, options.predictions_csv):
+    if path and not os.path.isdir(os.path.dirname(path) or '.'):
+      raise Failure('%s cannot be written: its directory is not there. Make it first.' % path)
   evaluation = Evaluation(options)
   with tf.summary.FileWriter(options.eval_dir, evaluation.graph) as writer:
+    hparams = cifar10_checkpoint.read_status(options.checkpoint_dir).get('hparams')
+    if hparams:  # in this run too, for TensorBoard to show beside its precision
+      writer.add_summary(cifar10_report.hyper_parameters(hparams))
     if options.run_once:
-      if not score(evaluation, latest, writer, note):
-        raise Failure('%s vanished before it was scored. Run again for the latest one.' % latest)
+      scores = score(evaluation, checkpoint, writer, options, note)
+      if not scores:
+        raise Failure('%s vanished before it was scored. Run again for the latest one.'
+                      % checkpoint)
     else:
-      _score_all(evaluation, options, writer, note)
+      scores = _score_all(evaluation, options, writer, note)
+  if scores:
+    print(cifar10_report.table(scores, evaluation.names))
 
 
 def main(argv):

@@ -181,10 +181,11 @@ class EvalTest(tf.test.TestCase):
     return [tuple(map(int, groups)) for groups in found]
 
   def _written(self):
-    """The value by (step, tag) of all summaries in --eval_dir."""
+    """The value by (step, tag) of all scalars of the network as a whole in --eval_dir."""
     return {(event.step, value.tag): value.simple_value
             for path in glob.glob(os.path.join(self.eval_dir, 'events.*'))
-            for event in tf.train.summary_iterator(path) for value in event.summary.value}
+            for event in tf.train.summary_iterator(path) for value in event.summary.value
+            if value.HasField('simple_value') and '/' not in value.tag}
 
   def testScoresEveryRecordOnceWhateverTheBatch(self):
     images, labels = _numpy_examples(cifar10_input.data_files(self.data_dir, True)[0])
@@ -200,8 +201,8 @@ class EvalTest(tf.test.TestCase):
     for batch_size in 1, 7, TEST_EXAMPLES, 128:
       out = self._evaluate(batch_size=batch_size)
       self.assertEqual(self._scores(out), [(37, TEST_EXAMPLES, 12)])
-    self.assertRegex(out, r'^\d{4}-.*: precision @ 1 = 0\.617 \(37/60\) at step 12 '
-                          r'\(sample data set\)\n$')
+    self.assertRegex(out, r'^\d{4}-.*: precision @ 1 = 0\.617 \(37/60\) at step 12, '
+                          r'mean loss = \d\.\d{3} \(sample data set\)\nwhat it is +accuracy ')
     out = self._evaluate(batch_size=7, weights='raw')
     self.assertEqual(self._scores(out), [(20, TEST_EXAMPLES, 12)])
     out = self._evaluate(batch_size=8, num_examples=23)
@@ -255,7 +256,9 @@ class EvalTest(tf.test.TestCase):
       self.eval_dir = os.path.join(eval_dir, views)
       out = self._evaluate(batch_size=7, views=views)
       self.assertIn('precision @ 1%s = %.3f (%d/60)' % (label, right / 60, right), out)
-      self.assertAllClose(self._written(), {(3, 'Precision @ 1' + label): right / 60})
+      self.assertEqual(set(self._written()),
+                       {(3, 'Precision @ 1' + label), (3, 'Mean loss' + label)})
+      self.assertAllClose(self._written()[3, 'Precision @ 1' + label], right / 60)
 
   def testTiesAreNoHits(self):
     self._save(1, scale=0)
@@ -295,7 +298,8 @@ class EvalTest(tf.test.TestCase):
     out = self._evaluate(run_once=False)
     self.assertEqual([step for _, _, step in self._scores(out)], [5, 10, 20])
     written = self._written()
-    self.assertEqual(sorted(written), [(step, 'Precision @ 1') for step in (5, 10, 20)])
+    self.assertEqual(sorted(written), [(step, tag) for step in (5, 10, 20)
+                                       for tag in ('Mean loss', 'Precision @ 1')])
     for hits, total, step in self._scores(out):
       self.assertAllClose(written[step, 'Precision @ 1'], hits / total)
     events, = glob.glob(os.path.join(self.eval_dir, 'events.*'))
@@ -388,12 +392,13 @@ class EvalTest(tf.test.TestCase):
     self._save(1)
     evaluation = cifar10_eval.Evaluation(self._options())
     checkpoint = cifar10_checkpoint.find_latest(self.train_dir)
-    first = evaluation.precision(checkpoint)
+    first = evaluation.scores(checkpoint)
     threads = threading.active_count()
     operations = len(evaluation.graph.get_operations())
     with _stderr() as lines:
       for _ in range(20):
-        self.assertEqual(evaluation.precision(checkpoint), first)
+        self.assertAllEqual(evaluation.scores(checkpoint).log_probabilities,
+                            first.log_probabilities)
     self.assertEqual(lines, [])
     self.assertLessEqual(threading.active_count(), threads)
     self.assertLen(evaluation.graph.get_operations(), operations)

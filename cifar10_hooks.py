@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import socket
+import statistics
 import sys
 import threading
 import time
@@ -23,17 +24,17 @@ POLL_SECONDS = 0.01  # between two looks at a queue that fills
 
 
 class _StepHook(tf.train.SessionRunHook):
-  """Knows the step and the loss of each run. Subclasses override `after_step`."""
+  """Knows the step of each run, and some numbers. Subclasses override `after_step`."""
 
-  def __init__(self, step, loss):
-    """Takes integer and float32 scalars: the step once the run is done, and the run's loss."""
-    self._fetches = {'step': step, 'loss': loss}
+  def __init__(self, step, **numbers):
+    """Takes integer and float32 scalars: the step once the run is done, and the run's numbers."""
+    self._fetches = dict(numbers, step=step)
 
   def before_run(self, run_context):
     return tf.train.SessionRunArgs(self._fetches)
 
   def after_run(self, run_context, run_values):
-    self.after_step(int(run_values.results['step']), float(run_values.results['loss']))
+    self.after_step(**{name: value.item() for name, value in run_values.results.items()})
 
 
 class LoggerHook(_StepHook):
@@ -44,17 +45,18 @@ class LoggerHook(_StepHook):
   may be several steps after the one before.
   """
 
-  def __init__(self, step, loss, batch_size, max_steps, every_steps):
-    """Takes scalars as `_StepHook`, pictures a step, the last step, and steps a line."""
-    super().__init__(step, loss)
+  def __init__(self, step, loss, accuracy, batch_size, max_steps, every_steps):
+    """Takes scalars: the step once a run is done, the run's loss, and the share that it named
+    right; then pictures a step, the last step, and steps a line."""
+    super().__init__(step, loss=loss, accuracy=accuracy)
     self._batch_size, self._max_steps, self._every_steps = batch_size, max_steps, every_steps
-    self._losses = []
+    self._losses, self._accuracies = [], []
 
   def begin(self):
     self._begun = self._since = time.perf_counter()
     self._bar = None
 
-  def after_step(self, step, loss):
+  def after_step(self, step, loss, accuracy):
     now = time.perf_counter()
     if self._bar is None:
       self._print('step %d, loss = %.2f (first step after %.1f sec)'
@@ -65,13 +67,15 @@ class LoggerHook(_StepHook):
       return
     self._bar.update(step - self._bar.n)
     self._losses.append(loss)
+    self._accuracies.append(accuracy)
     passed = step // self._every_steps > self._told // self._every_steps
     if (passed or step >= self._max_steps) and step > self._told:
       seconds = (now - self._since) / (step - self._told)  # a step
       left = datetime.timedelta(seconds=round(seconds * max(0, self._max_steps - step)))
-      self._print('step %d, loss = %.2f (%.1f examples/sec; %.3f sec/batch), %s left' % (
-          step, sum(self._losses) / len(self._losses), self._batch_size / seconds, seconds, left))
-      self._losses, self._since, self._told = [], now, step
+      self._print('step %d, loss = %.2f (%.1f examples/sec; %.3f sec/batch), accuracy %.2f, %s left'
+                  % (step, statistics.fmean(self._losses), self._batch_size / seconds, seconds,
+                     statistics.fmean(self._accuracies), left))
+      self._losses, self._accuracies, self._since, self._told = [], [], now, step
 
   def end(self, session):
     if self._bar is not None:
@@ -85,6 +89,9 @@ class LoggerHook(_StepHook):
 
 class FiniteLossHook(_StepHook):
   """Stops training at a loss that is NaN or infinite. List it before the hook that saves."""
+
+  def __init__(self, step, loss):
+    super().__init__(step, loss=loss)
 
   def after_step(self, step, loss):
     if not math.isfinite(loss):

@@ -59,13 +59,16 @@ class HooksTest(tf.test.TestCase):
     self.addCleanup(graph.__exit__, None, None, None)
 
   def _lines(self, losses, clock, max_steps=7, every_steps=3, first_step=1):
-    """What a LoggerHook prints for these losses, run at these times in seconds."""
-    hook = cifar10_hooks.LoggerHook(None, None, 100, max_steps, every_steps)
+    """What a LoggerHook prints for these losses, run at these times in seconds.
+
+    A tenth of each loss is its step's accuracy.
+    """
+    hook = cifar10_hooks.LoggerHook(None, None, None, 100, max_steps, every_steps)
     with contextlib.redirect_stdout(io.StringIO()) as out, \
          mock.patch('time.perf_counter', side_effect=clock):
       hook.begin()
       for i, loss in enumerate(losses):
-        hook.after_step(first_step + i, loss)
+        hook.after_step(first_step + i, loss, loss / 10)
       hook.end(None)
     return [line.split(': ', 1)[1] for line in out.getvalue().splitlines()]
 
@@ -74,20 +77,21 @@ class HooksTest(tf.test.TestCase):
     self.assertEqual(lines, [
         'step 1, loss = 9.00 (first step after 8.0 sec)',
         # Steps 2 and 3 took 1 second each; steps 4 to 6 took 2, 0.5 and 0.5; step 7 took 2.
-        'step 3, loss = 1.50 (100.0 examples/sec; 1.000 sec/batch), 0:00:04 left',
-        'step 6, loss = 5.00 (100.0 examples/sec; 1.000 sec/batch), 0:00:01 left',
-        'step 7, loss = 7.00 (50.0 examples/sec; 2.000 sec/batch), 0:00:00 left'])
+        'step 3, loss = 1.50 (100.0 examples/sec; 1.000 sec/batch), accuracy 0.15, 0:00:04 left',
+        'step 6, loss = 5.00 (100.0 examples/sec; 1.000 sec/batch), accuracy 0.50, 0:00:01 left',
+        'step 7, loss = 7.00 (50.0 examples/sec; 2.000 sec/batch), accuracy 0.70, 0:00:00 left'])
 
   def testLogLineGivesTheRealStepAfterAResume(self):
     lines = self._lines([1.0, 1.0], [0, 1, 3], max_steps=60, first_step=50, every_steps=51)
     self.assertEqual(lines[1],
-                     'step 51, loss = 1.00 (50.0 examples/sec; 2.000 sec/batch), 0:00:18 left')
+                     'step 51, loss = 1.00 (50.0 examples/sec; 2.000 sec/batch), accuracy 0.10, '
+                     '0:00:18 left')
 
   def testLogLineBeginsWithDateAndTime(self):
     with contextlib.redirect_stdout(io.StringIO()) as out:
-      hook = cifar10_hooks.LoggerHook(None, None, 100, 10, 1)
+      hook = cifar10_hooks.LoggerHook(None, None, None, 100, 10, 1)
       hook.begin()
-      hook.after_step(1, 1.0)
+      hook.after_step(1, 1.0, 0.1)
     self.assertRegex(out.getvalue(), r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: step 1, ')
 
   def testLossThatIsNoNumberStops(self):

@@ -20,7 +20,10 @@ import functools
 import os
 from typing import NamedTuple
 
+import numpy as np
+
 import cifar10_augment
+import cifar10_download
 from cifar10_app import Failure
 from cifar10_download import DIRECTORY, LABEL_BYTES, RECORD_BYTES, TEST_FILE, TRAIN_FILES
 from cifar10_tf import tf
@@ -130,6 +133,33 @@ def count_records(paths):
 def total_records(paths, skip=(0, 0)):
   """Returns how many records files hold together, without those to skip of each."""
   return sum(count_records(paths)) - len(paths) * sum(skip)
+
+
+def class_names(data_dir):
+  """Returns the ten names of the classes in a data directory, by label."""
+  return cifar10_download.class_names(os.path.join(data_dir, DIRECTORY))
+
+
+def read_pictures(paths, skip, numbers):
+  """Reads single pictures, without a queue.
+
+  Args:
+    paths: files of records.
+    skip: records that do not count at the begin and at the end of each file.
+    numbers: int [M], which records to read, counted over all files in their order.
+
+  Returns:
+    uint8 [M, HEIGHT, WIDTH, DEPTH].
+  """
+  kept = [np.memmap(path, np.uint8, 'r').reshape(-1, RECORD_BYTES) for path in paths]
+  kept = [records[skip[0]:len(records) - skip[1]] for records in kept]
+  begins = np.cumsum([0] + [len(records) for records in kept])
+  pictures = np.empty([len(numbers), HEIGHT, WIDTH, DEPTH], np.uint8)
+  for picture, number in zip(pictures, numbers, strict=True):
+    file = np.searchsorted(begins, number, side='right') - 1
+    planes = kept[file][number - begins[file], LABEL_BYTES:].reshape(DEPTH, HEIGHT, WIDTH)
+    picture[:] = planes.transpose(1, 2, 0)
+  return pictures
 
 
 def data_files(data_dir, eval_data=False):

@@ -346,7 +346,7 @@ class TrainTest(tf.test.TestCase):
       expected.update({name + '/ExponentialMovingAverage': shape for name, shape in SHAPES.items()})
       self.assertEqual(names, expected)
       self.assertEqual({v.op.name for v in tf.trainable_variables()}, set(SHAPES))
-      averaged = cifar10.averaged_variables()
+      averaged = cifar10.saved_variables()
       self.assertEqual({name: averaged[name + '/ExponentialMovingAverage'].op.name
                         for name in SHAPES}, {name: name for name in SHAPES})
 

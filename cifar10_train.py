@@ -17,6 +17,7 @@ import cifar10_augment
 import cifar10_checkpoint
 import cifar10_hooks
 import cifar10_input
+import cifar10_report
 from cifar10_app import Failure
 from cifar10_tf import reason, tf
 
@@ -183,8 +184,8 @@ def step_hooks(options, step, loss, signals, towers=1):
   """Returns what watches each step, wherever it runs, in the order in which it is told of one."""
   return [
       cifar10_hooks.FiniteLossHook(step, loss),  # before anything is saved
-      cifar10_hooks.LoggerHook(step, loss, towers * options.batch_size, options.max_steps,
-                               options.log_frequency),
+      cifar10_hooks.LoggerHook(step, loss, cifar10.accuracy(), towers * options.batch_size,
+                               options.max_steps, options.log_frequency),
       tf.train.StopAtStepHook(last_step=options.max_steps),
       cifar10_hooks.StopOnSignalHook(signals),
   ]
@@ -263,6 +264,14 @@ def begin(options):
   return latest, step >= options.max_steps
 
 
+def hyper_parameters(options):
+  """Returns what decides how training goes, by name: of the recipe, and what flags say instead."""
+  recipe = cifar10.RECIPES[options.recipe]._asdict()
+  return dict(recipe, recipe=options.recipe, augment=options.augment, max_steps=options.max_steps,
+              batch_size=options.batch_size, use_fp16=options.use_fp16,
+              validation_examples=options.validation_examples)
+
+
 def lead(options, signals, run):
   """Trains as the one process that writes to --train_dir, and tells evaluators how it goes.
 
@@ -283,14 +292,19 @@ def lead(options, signals, run):
     if finished:
       return 0
     print('Continuing from %s.' % latest if latest else 'Starting in %s.' % directory, flush=True)
-    cifar10_checkpoint.write_status(directory, 'training', max_steps=options.max_steps)
+    cifar10_checkpoint.keep_names(directory, cifar10_input.class_names(options.data_dir))
+    details = {'max_steps': options.max_steps, 'hparams': hyper_parameters(options)}
+    cifar10_checkpoint.write_status(directory, 'training', **details)
+    writer = tf.summary.FileWriterCache.get(directory)
+    writer.add_summary(cifar10_report.hyper_parameters(details['hparams']))
     state = 'failed'
     try:
       run()
       last = cifar10_checkpoint.step_of(cifar10_checkpoint.find_latest(directory))
       state, code = _verdict(options, last, signals)
     finally:
-      cifar10_checkpoint.write_status(directory, state, max_steps=options.max_steps)
+      cifar10_checkpoint.write_status(directory, state, **details)
+      writer.flush()
     return code
 
 

@@ -134,7 +134,8 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     self.assertEqual(code, 0)
     self.assertIn('Starting in %s' % self.train_dir, out)
     self.assertRegex(out, r'\n\d{4}-.*: step 2, loss = \d\.\d\d '
-                          r'\(\d+\.\d examples/sec; \d+\.\d{3} sec/batch\), \d:\d\d:\d\d left\n')
+                          r'\(\d+\.\d examples/sec; \d+\.\d{3} sec/batch\), '
+                          r'accuracy \d\.\d\d, \d:\d\d:\d\d left\n')
     tensors = cifar10_testing.tensors(self._path(3))
     self.assertEqual(tensors['global_step'], 3)
     for layer in 'conv1', 'conv2', 'local3', 'local4', 'softmax_linear':

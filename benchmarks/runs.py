@@ -33,7 +33,7 @@ class Scorer:
 
   def accuracy(self, checkpoint):
     """Returns the share, 0 to 1, that a checkpoint names right."""
-    return self._evaluation.precision(checkpoint)[0] / self._evaluation.num_examples
+    return float(self._evaluation.scores(checkpoint).right.mean())
 
 
 def kept(path, run):

@@ -60,9 +60,9 @@ def evaluation(args):
   checkpoint = os.path.join(train_dir, 'model.ckpt-1')
   begin = time.perf_counter()
   evaluator = cifar10_eval.Evaluation(cifar10_eval.FLAGS)
-  evaluator.precision(checkpoint)
+  evaluator.scores(checkpoint)
   once = time.perf_counter()
-  evaluator.precision(checkpoint)
+  evaluator.scores(checkpoint)
   seconds = time.perf_counter() - once
   return {'first step s': once - begin, 'images/s': evaluator.num_examples / seconds}
 

@@ -1,0 +1,113 @@
+"""Tests of what evaluation tells beyond one number, against numbers that were counted by hand."""
+import csv
+import io
+import os
+
+import numpy as np
+from PIL import Image
+
+import cifar10_report
+from cifar10_tf import tf
+
+NAMES = ['cat', 'dog', 'ship']
+#              cat  dog  ship
+TOLD = [('cat', .7, .2, .1),
+        ('cat', .1, .8, .1),
+        ('dog', .3, .4, .3),
+        ('dog', .9, .05, .05),
+        ('dog', .2, .6, .2),
+        ('dog', .4, .4, .2)]  # a tie, of which the first counts
+
+
+def _scores(rows=TOLD, step=7):
+  labels = np.array([NAMES.index(row[0]) for row in rows], np.int32)
+  return cifar10_report.Scores(step, labels, np.log([row[1:] for row in rows]).astype(np.float32))
+
+
+class ReportTest(tf.test.TestCase):
+
+  def testCounts(self):
+    scores = _scores()
+    self.assertAllEqual(scores.predictions, [0, 1, 1, 0, 1, 0])
+    self.assertAllEqual(scores.right, [True, False, True, False, True, False])
+    self.assertAllEqual(scores.confusion(), [[1, 1, 0], [2, 2, 0], [0, 0, 0]])
+    self.assertAllEqual(scores.accuracies(), [0.5, 0.5, np.nan])
+    self.assertAllClose(scores.loss, -np.mean(np.log([.7, .1, .4, .05, .6, .4])))
+
+  def testWorstAreThoseOfWhichItWasSurest(self):
+    self.assertAllEqual(_scores().worst(25), [3, 1, 5])
+    self.assertAllEqual(_scores().worst(2), [3, 1])
+    self.assertEmpty(_scores(TOLD[:1]).worst(25))
+
+  def testTable(self):
+    self.assertEqual(cifar10_report.table(_scores(), NAMES).splitlines(), [
+        'what it is accuracy     cat   dog  ship',
+        'cat           0.500       1     1     0',
+        'dog           0.500       2     2     0',
+        'ship            nan       0     0     0',
+        '(a column: how many of them were taken for that)'])
+
+  def _rows(self, write):
+    path = os.path.join(self.get_temp_dir(), 'table.csv')
+    for _ in range(2):  # a second checkpoint's takes the first one's place
+      write(path, _scores(), NAMES)
+    with open(path, newline='') as file:
+      return list(csv.reader(file))
+
+  def testConfusionCsv(self):
+    self.assertEqual(self._rows(cifar10_report.write_confusion), [
+        ['label', 'cat', 'dog', 'ship'],
+        ['cat', '1', '1', '0'], ['dog', '2', '2', '0'], ['ship', '0', '0', '0']])
+
+  def testPredictionsCsv(self):
+    self.assertEqual(self._rows(cifar10_report.write_predictions), [
+        ['index', 'label', 'prediction', 'probability'],
+        ['0', 'cat', 'cat', '0.700000'], ['1', 'cat', 'dog', '0.800000'],
+        ['2', 'dog', 'dog', '0.400000'], ['3', 'dog', 'cat', '0.900000'],
+        ['4', 'dog', 'dog', '0.600000'], ['5', 'dog', 'cat', '0.400000']])
+
+  def _values(self, label=''):
+    asked = []
+    def pictures(numbers):
+      asked.extend(numbers)
+      return np.zeros([len(numbers), 4, 4, 3], np.uint8)
+    summary = cifar10_report.summary(_scores(), NAMES, pictures, label)
+    self.assertEqual(asked, [3, 1, 5])
+    return {value.tag: value for value in summary.value}
+
+  def testSummary(self):
+    values = self._values()
+    scalars = {tag: value.simple_value for tag, value in values.items()
+               if value.HasField('simple_value')}
+    self.assertAllClose(scalars, {
+        'Precision @ 1': 0.5, 'Mean loss': -np.mean(np.log([.7, .1, .4, .05, .6, .4])),
+        'Accuracy/cat': 0.5, 'Accuracy/dog': 0.5})  # there was no ship
+    for tag in 'Confusion matrix', 'Worst mistakes':
+      image = values[tag].image
+      picture = Image.open(io.BytesIO(image.encoded_image_string))
+      self.assertEqual(picture.size, (image.width, image.height))
+      self.assertGreater(len(set(picture.convert('L').getdata())), 10)  # something is drawn
+
+  def testPrecisionRecallCurves(self):
+    curve = tf.make_ndarray(self._values()['Precision-recall/dog/pr_curves'].tensor)
+    true, false, _, _, precision, recall = curve[:, 110]  # from a probability of 0.55 on
+    self.assertEqual([true, false], [1, 1])  # of what was told to be dog: .8 wrongly, .6 rightly
+    self.assertAllClose([precision, recall], [0.5, 0.25])
+
+  def testOtherViewsAreLabelled(self):
+    for tag in self._values(' (2 views)'):
+      self.assertIn(' (2 views)', tag)
+
+  def testHyperParameters(self):
+    from tensorboard.plugins.hparams import metadata
+    value, = cifar10_report.hyper_parameters(
+        {'rate': 1, 'seed': None, 'recipe': 'fast', 'use_fp16': True}).value
+    told = metadata.parse_session_start_info_plugin_data(value.metadata.plugin_data.content)
+    self.assertEqual(set(told.hparams), {'rate', 'recipe', 'use_fp16'})
+    self.assertEqual(told.hparams['rate'].number_value, 1.0)
+    self.assertEqual(told.hparams['recipe'].string_value, 'fast')
+    self.assertIs(told.hparams['use_fp16'].bool_value, True)
+
+
+if __name__ == '__main__':
+  tf.test.main()

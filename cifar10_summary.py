@@ -1,0 +1,66 @@
+"""What TensorBoard shows of the network while it trains: how values spread, and what filters see.
+
+Every function adds summaries to the graph and returns nothing.
+"""
+from cifar10_tf import tf
+
+PICTURES = 16  # of a batch, in histograms of activations; 590,000 values in the first layer
+COLUMNS = 8  # of a grid of tiles
+FILTER_ZOOM = 8  # pixels a weight: 8 x 8 filters of 5 x 5 are 384 pixels wide
+MAP_ZOOM = 2  # pixels a value: 8 x 8 maps of 24 x 24 are 400 wide
+
+
+def histogram(name, values):
+  """Shows how values are spread; NaN and infinity as 0.
+
+  A histogram of NaN is an error, which would come before the one that names the step of it.
+  """
+  tf.summary.histogram(name, tf.where_v2(tf.is_finite(values), values, 0.0))
+
+
+def _grid(name, tiles, zoom):
+  """Shows tiles, float32 [N, H, W, C] of 0..1, eight in a row, as one enlarged image.
+
+  N is a multiple of eight, and known.
+  """
+  tiles = tf.pad(tiles, [[0, 0], [0, 1], [0, 1], [0, 0]], constant_values=1.0)  # white lines
+  count, height, width, depth = tiles.shape.as_list()
+  rows = tf.reshape(tiles, [count // COLUMNS, COLUMNS, height, width, depth])
+  image = tf.reshape(tf.transpose(rows, [0, 2, 1, 3, 4]),
+                     [1, count // COLUMNS * height, COLUMNS * width, depth])
+  image = tf.image.resize_nearest_neighbor(image, [zoom * side for side in image.shape[1:3]])
+  finite = tf.where_v2(tf.is_finite(image), image, 0.0)
+  tf.summary.image(name, tf.saturate_cast(tf.round(255 * finite), tf.uint8), max_outputs=1)
+
+
+def filters(name, weights):
+  """Shows a first layer's filters as what they look for: grey is 0, each by its own largest weight.
+
+  Args:
+    name: of the layer.
+    weights: float32 [H, W, 3, N].
+  """
+  each = tf.transpose(weights, [3, 0, 1, 2])  # [N, H, W, 3]
+  largest = tf.reduce_max(tf.abs(each), axis=[1, 2, 3], keepdims=True)
+  with tf.name_scope(name + '/'):
+    _grid('filters', 0.5 + 0.5 * tf.div_no_nan(each, largest), FILTER_ZOOM)
+
+
+def activations(name, x):
+  """Shows how a layer's values are spread, what share is zero, and where a picture excites it.
+
+  Of the batch's first few pictures: a histogram is made by one thread, and of millions of values
+  takes 22 MiB more at the peak.
+
+  Args:
+    name: of the layer.
+    x: float32 [B, N] or [B, H, W, N], the values after the layer; maps are shown of the latter.
+  """
+  shown = x[:PICTURES]
+  with tf.name_scope(name + '/'):
+    histogram('activations', shown)
+    # As tf.nn.zero_fraction, which takes twice the ops and a condition, for counts beyond 2^31.
+    tf.summary.scalar('sparsity', tf.reduce_mean(tf.cast(tf.equal(shown, 0), tf.float32)))
+    if len(x.shape) == 4:
+      first = tf.transpose(x[0], [2, 0, 1])[..., tf.newaxis]  # [N, H, W, 1]
+      _grid('maps', tf.div_no_nan(first, tf.reduce_max(first)), MAP_ZOOM)
