@@ -199,12 +199,29 @@ def save_hook(options, scaffold):
       listeners=[cifar10_hooks.FiniteWeightsListener()], save_graph_def=False)
 
 
+def hyper_parameters(options):
+  """Returns what decides how training goes, by name: of the recipe, and what flags say instead."""
+  recipe = cifar10.RECIPES[options.recipe]._asdict()
+  return dict(recipe, recipe=options.recipe, augment=options.augment, max_steps=options.max_steps,
+              batch_size=options.batch_size, use_fp16=options.use_fp16,
+              validation_examples=options.validation_examples)
+
+
+def event_writer(options, step):
+  """Returns the writer of events, with the graph, and from `step` on the hyper-parameters."""
+  writer = tf.summary.FileWriterCache.get(options.train_dir)
+  writer.add_summary(cifar10_report.hyper_parameters(hyper_parameters(options)), step)
+  return writer
+
+
 def _hooks(options, step, loss, scaffold, signals, towers):
   """Returns what watches the session."""
+  latest = cifar10_checkpoint.find_latest(options.train_dir)
+  writer = event_writer(options, cifar10_checkpoint.step_of(latest) if latest else 0)
   return [
       *step_hooks(options, step, loss, signals, towers),
-      tf.train.StepCounterHook(options.summary_steps, output_dir=options.train_dir),
-      tf.train.SummarySaverHook(options.summary_steps, output_dir=options.train_dir,
+      tf.train.StepCounterHook(options.summary_steps, summary_writer=writer),
+      tf.train.SummarySaverHook(options.summary_steps, summary_writer=writer,
                                 summary_op=tf.summary.merge_all()),
       save_hook(options, scaffold),
       # Last, for the others start while the queues fill.
@@ -264,14 +281,6 @@ def begin(options):
   return latest, step >= options.max_steps
 
 
-def hyper_parameters(options):
-  """Returns what decides how training goes, by name: of the recipe, and what flags say instead."""
-  recipe = cifar10.RECIPES[options.recipe]._asdict()
-  return dict(recipe, recipe=options.recipe, augment=options.augment, max_steps=options.max_steps,
-              batch_size=options.batch_size, use_fp16=options.use_fp16,
-              validation_examples=options.validation_examples)
-
-
 def lead(options, signals, run):
   """Trains as the one process that writes to --train_dir, and tells evaluators how it goes.
 
@@ -295,8 +304,6 @@ def lead(options, signals, run):
     cifar10_checkpoint.keep_names(directory, cifar10_input.class_names(options.data_dir))
     details = {'max_steps': options.max_steps, 'hparams': hyper_parameters(options)}
     cifar10_checkpoint.write_status(directory, 'training', **details)
-    writer = tf.summary.FileWriterCache.get(directory)
-    writer.add_summary(cifar10_report.hyper_parameters(details['hparams']))
     state = 'failed'
     try:
       run()
@@ -304,7 +311,6 @@ def lead(options, signals, run):
       state, code = _verdict(options, last, signals)
     finally:
       cifar10_checkpoint.write_status(directory, state, **details)
-      writer.flush()
     return code
 
 

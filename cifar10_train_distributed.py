@@ -280,8 +280,8 @@ def _attempt(options, cluster, target, replicas, signals):
       restore = cifar10_train.restorer(options.train_dir, saver)
       scaffold = tf.train.Scaffold(saver=saver)
       before = tf.identity(tf.train.get_global_step())
-      writer = tf.summary.FileWriterCache.get(options.train_dir)
       last = last_written(options.train_dir)
+      writer = cifar10_train.event_writer(options, max(0, last))
       hooks += [
           Onward(tf.train.StepCounterHook(options.summary_steps, summary_writer=writer),
                  before, last),

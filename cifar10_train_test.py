@@ -399,8 +399,8 @@ class TrainTest(cifar10_testing.TrainerTestCase):
       pass
     self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, handler))
     after_step = cifar10_hooks.LoggerHook.after_step
-    def interrupted(hook, step, loss):
-      after_step(hook, step, loss)
+    def interrupted(hook, step, loss, accuracy):
+      after_step(hook, step, loss, accuracy)
       if step == 2:
         os.kill(os.getpid(), signal.SIGINT)
     with mock.patch.object(cifar10_hooks.LoggerHook, 'after_step', interrupted):
