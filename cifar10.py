@@ -254,7 +254,7 @@ def inference(images, recipe=TUTORIAL, dtype='float32'):
   x = _conv('conv2', x, 64, bias=0.1, conv2d=cifar10_conv.choose(dtype))
   x = _norm('norm2', x)  # before the pool here, after it in the first layer: the tutorial's order
   x = _pool('pool2', x)  # [B, 6, 6, 64]
-  x = tf.reshape(x, [-1, np.prod(x.shape[1:].as_list())])  # [B, 2304]
+  x = tf.reshape(x, [-1, np.prod(x.shape[1:].as_list())], 'flatten')  # [B, 2304]
   # "local" after cuda-convnet's locally connected layers, whose place these dense ones took.
   x = _dense('local3', x, 384, stddev=0.04, bias=0.1, weight_decay=decay)
   x = _dense('local4', x, 192, stddev=0.04, bias=0.1, weight_decay=decay)
@@ -273,8 +273,10 @@ def log_probabilities(images, views=1):
     float32 [B, NUM_CLASSES], the logarithm of the mean probability. Logarithms, for a probability
     below 1e-45 is 0 in float32, and a loss of it infinite.
   """
-  logits = tf.reshape(inference(images), [views, -1, NUM_CLASSES])
-  return tf.reduce_logsumexp(tf.nn.log_softmax(logits), axis=0) - np.log(views).astype(np.float32)
+  logits = inference(images)
+  with tf.name_scope('probabilities'):
+    each = tf.nn.log_softmax(tf.reshape(logits, [views, -1, NUM_CLASSES]))
+    return tf.reduce_logsumexp(each, axis=0) - np.log(views).astype(np.float32)
 
 
 # Loss and update.
@@ -295,17 +297,18 @@ def loss(logits, labels, scope=None, label_smoothing=0.0):
   Returns:
     float32 scalar.
   """
-  if label_smoothing:
-    certain = 1 - label_smoothing
-    goal = certain * tf.one_hot(labels, NUM_CLASSES) + label_smoothing / NUM_CLASSES  # [B, 10]
-    each = tf.nn.softmax_cross_entropy_with_logits(labels=goal, logits=logits)  # [B]
-  else:
-    each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-  right = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)  # [B]
-  tf.add_to_collection(ACCURACY, tf.reduce_mean(tf.cast(right, tf.float32)))
-  cross_entropy = tf.reduce_mean(each, name='cross_entropy')
-  tf.add_to_collection('losses', cross_entropy)
-  return tf.add_n(tf.get_collection('losses', scope), name='total_loss')
+  with tf.name_scope('loss'):
+    if label_smoothing:
+      certain = 1 - label_smoothing
+      goal = certain * tf.one_hot(labels, NUM_CLASSES) + label_smoothing / NUM_CLASSES  # [B, 10]
+      each = tf.nn.softmax_cross_entropy_with_logits(labels=goal, logits=logits)  # [B]
+    else:
+      each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    right = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)  # [B]
+    tf.add_to_collection(ACCURACY, tf.reduce_mean(tf.cast(right, tf.float32)))
+    cross_entropy = tf.reduce_mean(each, name='cross_entropy')
+    tf.add_to_collection('losses', cross_entropy)
+    return tf.add_n(tf.get_collection('losses', scope), name='total_loss')
 
 
 def accuracy():
@@ -314,9 +317,10 @@ def accuracy():
   Before the step's update, and under its distortions: lower than evaluation gives for pictures that
   are not distorted.
   """
-  share = tf.reduce_mean(tf.stack(tf.get_collection(ACCURACY)))
-  tf.summary.scalar('accuracy', share)
-  return share
+  with tf.name_scope('accuracy'):
+    share = tf.reduce_mean(tf.stack(tf.get_collection(ACCURACY)))
+    cifar10_summary.scalar('accuracy', share)
+    return share
 
 
 def learning_rate(global_step, batch_size, num_examples, recipe=TUTORIAL, max_steps=None):
@@ -369,14 +373,15 @@ def _optimizer(rate, recipe, dtype, max_steps):
 def _average_losses(total_loss):
   """Smooths the losses over about ten steps for TensorBoard; returns the op that updates them.
 
-  The names of the tags are those that the tutorial's graph happened to give.
+  The tags are those that the tutorial's graph happened to give.
   """
   losses = tf.get_collection('losses') + [total_loss]
   averages = tf.train.ExponentialMovingAverage(0.9, name='avg')
   averages_op = averages.apply(losses)
   for each in losses:
-    tf.summary.scalar(each.op.name + '__raw_', each)
-    tf.summary.scalar(each.op.name + '_1', averages.average(each))
+    tag = each.op.name.removeprefix('loss/')
+    cifar10_summary.scalar(tag + '__raw_', each)
+    cifar10_summary.scalar(tag + '_1', averages.average(each))
   return averages_op
 
 
@@ -406,10 +411,10 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
   Returns:
     The op to run.
   """
-  rate = learning_rate(global_step, batch_size, num_examples, recipe, max_steps)
-  tf.summary.scalar('learning_rate', rate)
-  averages_op = _average_losses(total_loss)
   with tf.name_scope('train'):
+    rate = learning_rate(global_step, batch_size, num_examples, recipe, max_steps)
+    cifar10_summary.scalar('learning_rate', rate)
+    averages_op = _average_losses(total_loss)
     optimizer = _optimizer(rate, recipe, dtype, max_steps)
     if dtype == 'float16':
       optimizer = tf.mixed_precision.enable_mixed_precision_graph_rewrite(optimizer)

@@ -210,8 +210,9 @@ def evaluate(options):
   evaluation = Evaluation(options)
   with tf.summary.FileWriter(options.eval_dir, evaluation.graph) as writer:
     hparams = cifar10_checkpoint.read_status(options.checkpoint_dir).get('hparams')
-    if hparams:  # in this run too, for TensorBoard to show beside its precision
-      writer.add_summary(cifar10_report.hyper_parameters(hparams))
+    if hparams:  # here too, for TensorBoard to show them beside precision
+      writer.add_summary(cifar10_report.hyper_parameters(
+          hparams, os.path.abspath(options.checkpoint_dir)))
     if options.run_once:
       scores = score(evaluation, checkpoint, writer, options, note)
       if not scores:

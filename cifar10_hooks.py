@@ -108,8 +108,9 @@ class FiniteWeightsListener(tf.train.CheckpointSaverListener):
   """
 
   def begin(self):
-    sums = [tf.reduce_sum(tf.abs(variable)) for variable in tf.trainable_variables()]
-    self._finite = tf.reduce_all(tf.is_finite(tf.stack(sums)))
+    with tf.name_scope('finite_weights'):
+      sums = [tf.reduce_sum(tf.abs(variable)) for variable in tf.trainable_variables()]
+      self._finite = tf.reduce_all(tf.is_finite(tf.stack(sums)))
 
   def before_save(self, session, global_step_value):
     if not session.run(self._finite):
@@ -200,9 +201,10 @@ class FirstBatchHook(tf.train.SessionRunHook):
 
   def begin(self):
     queues = [runner.queue for runner in tf.get_collection(tf.GraphKeys.QUEUE_RUNNERS)]
-    self._sizes = {queue.name: queue.size() for queue in queues}
     self._last = queues[-1].name  # of ready batches: the one built last
-    self._closed = queues[-1].is_closed()
+    with tf.name_scope('first_batch/'):  # with a slash: not within the queues' own scopes
+      self._sizes = {queue.name: queue.size(queue.name.split('/')[-1]) for queue in queues}
+      self._closed = queues[-1].is_closed('closed')
     self._fill = tf.get_collection(FILL)
 
   def after_create_session(self, session, coord):

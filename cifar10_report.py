@@ -19,6 +19,7 @@ from cifar10_tf import tf
 
 MISTAKES = 25  # pictures in the grid of the worst, five in a row
 PR_THRESHOLDS = 201  # points of a precision-recall curve; TensorBoard's own number
+PRECISION, LOSS = METRICS = ('Precision @ 1', 'Mean loss')  # tags
 DPI = 100  # pixels an inch of drawings: 700 x 700 for a confusion matrix
 
 
@@ -174,8 +175,8 @@ def summary(scores, names, pictures, label=''):
     label: for the end of each tag.
   """
   from tensorboard.plugins.pr_curve import summary as pr_curve
-  values = [tf.Summary.Value(tag='Precision @ 1' + label, simple_value=scores.right.mean()),
-            tf.Summary.Value(tag='Mean loss' + label, simple_value=scores.loss)]
+  values = [tf.Summary.Value(tag=PRECISION + label, simple_value=scores.right.mean()),
+            tf.Summary.Value(tag=LOSS + label, simple_value=scores.loss)]
   for name, accuracy in zip(names, scores.accuracies(), strict=True):
     if np.isfinite(accuracy):
       values.append(tf.Summary.Value(tag='Accuracy%s/%s' % (label, name), simple_value=accuracy))
@@ -192,13 +193,24 @@ def summary(scores, names, pictures, label=''):
   return found
 
 
-def hyper_parameters(values):
+def hyper_parameters(values, run):
   """Returns a tf.Summary that enters a run into TensorBoard's HParams tab.
 
   Args:
     values: dict of str to bool, int, float or str; None is left out.
+    run: name of the run; what goes by one name, training and its evaluation, is one row.
   """
+  from tensorboard.plugins.hparams import api_pb2
   from tensorboard.plugins.hparams import summary as hparams
   known = {name: value if isinstance(value, (bool, str)) else float(value)
            for name, value in values.items() if value is not None}
-  return tf.Summary.FromString(hparams.session_start_pb(known).SerializeToString())
+  types = {bool: api_pb2.DATA_TYPE_BOOL, str: api_pb2.DATA_TYPE_STRING,
+           float: api_pb2.DATA_TYPE_FLOAT64}
+  found = tf.Summary()
+  for part in (
+      hparams.experiment_pb(
+          [api_pb2.HParamInfo(name=name, type=types[type(known[name])]) for name in known],
+          [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in METRICS]),
+      hparams.session_start_pb(known, group_name=run)):
+    found.MergeFrom(tf.Summary.FromString(part.SerializeToString()))
+  return found

@@ -100,9 +100,14 @@ class ReportTest(tf.test.TestCase):
 
   def testHyperParameters(self):
     from tensorboard.plugins.hparams import metadata
-    value, = cifar10_report.hyper_parameters(
-        {'rate': 1, 'seed': None, 'recipe': 'fast', 'use_fp16': True}).value
-    told = metadata.parse_session_start_info_plugin_data(value.metadata.plugin_data.content)
+    values = {value.tag: value.metadata.plugin_data.content
+              for value in cifar10_report.hyper_parameters(
+                  {'rate': 1, 'seed': None, 'recipe': 'fast', 'use_fp16': True}, 'my run').value}
+    shown = metadata.parse_experiment_plugin_data(values['_hparams_/experiment'])
+    self.assertEqual([info.name for info in shown.hparam_infos], ['rate', 'recipe', 'use_fp16'])
+    self.assertEqual([info.name.tag for info in shown.metric_infos], ['Precision @ 1', 'Mean loss'])
+    told = metadata.parse_session_start_info_plugin_data(values['_hparams_/session_start_info'])
+    self.assertEqual(told.group_name, 'my run')
     self.assertEqual(set(told.hparams), {'rate', 'recipe', 'use_fp16'})
     self.assertEqual(told.hparams['rate'].number_value, 1.0)
     self.assertEqual(told.hparams['recipe'].string_value, 'fast')

@@ -4,10 +4,18 @@ Every function adds summaries to the graph and returns nothing.
 """
 from cifar10_tf import tf
 
+SCOPE = 'summaries/'  # of ops that serve summaries alone; the slash enters it again from anywhere
 PICTURES = 16  # of a batch, in histograms of activations; 590,000 values in the first layer
 COLUMNS = 8  # of a grid of tiles
 FILTER_ZOOM = 8  # pixels a weight: 8 x 8 filters of 5 x 5 are 384 pixels wide
 MAP_ZOOM = 2  # pixels a value: 8 x 8 maps of 24 x 24 are 400 wide
+
+
+def scalar(tag, value):
+  """Shows a number under exactly this tag, whatever the name scope: the graph folds as it likes."""
+  with tf.name_scope(SCOPE):
+    summary = tf.raw_ops.ScalarSummary(tags=tag, values=value)
+  tf.add_to_collection(tf.GraphKeys.SUMMARIES, summary)
 
 
 def histogram(name, values):
@@ -15,7 +23,9 @@ def histogram(name, values):
 
   A histogram of NaN is an error, which would come before the one that names the step of it.
   """
-  tf.summary.histogram(name, tf.where_v2(tf.is_finite(values), values, 0.0))
+  with tf.name_scope(SCOPE):
+    finite = tf.where_v2(tf.is_finite(values), values, 0.0)
+  tf.summary.histogram(name, finite)
 
 
 def _grid(name, tiles, zoom):

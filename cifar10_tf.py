@@ -106,6 +106,7 @@ with _without_keras(), _without_collection():
     del os.environ['TF_CPP_MIN_LOG_LEVEL']  # read by now; a program started from here chooses anew
 
 tf.disable_eager_execution()
+tf.disable_control_flow_v2()  # functions, one a branch, that TensorBoard draws beside the graph
 
 
 def reason(error):

@@ -7,6 +7,7 @@ when there is one, and saves when it is stopped (Ctrl-C). Watch it with
 
   tensorboard --logdir cifar10_train/
 """
+import os
 import sys
 
 from absl import flags
@@ -129,11 +130,12 @@ def _scaffold(train_dir, keep_checkpoints):
   """Returns a Scaffold that starts from the latest checkpoint in `train_dir`, if there is one."""
   saver = build_saver(keep_checkpoints)
   restore = restorer(train_dir, saver)
+  nothing = tf.constant([], tf.string, name='nothing_to_wait_for')
   return tf.train.Scaffold(
       saver=saver, init_fn=lambda _, session: restore(session),
       # Names of variables still without a value. This process gives all of them theirs itself, so
       # there is nothing to ask: 120 ops and two runs less before the first step.
-      ready_op=tf.constant([], tf.string), ready_for_local_init_op=tf.constant([], tf.string))
+      ready_op=nothing, ready_for_local_init_op=nothing)
 
 
 def build_input(options, draws=1):
@@ -177,7 +179,7 @@ def build(options):
   train_op = cifar10.train(loss, global_step, options.batch_size, num_examples, recipe, dtype,
                            options.max_steps)
   with tf.control_dependencies([train_op]):
-    return tf.identity(global_step), loss
+    return tf.identity(global_step, 'step'), loss
 
 
 def step_hooks(options, step, loss, signals, towers=1):
@@ -200,17 +202,18 @@ def save_hook(options, scaffold):
 
 
 def hyper_parameters(options):
-  """Returns what decides how training goes, by name: of the recipe, and what flags say instead."""
-  recipe = cifar10.RECIPES[options.recipe]._asdict()
-  return dict(recipe, recipe=options.recipe, augment=options.augment, max_steps=options.max_steps,
-              batch_size=options.batch_size, use_fp16=options.use_fp16,
-              validation_examples=options.validation_examples)
+  """Returns what decides how training goes, by name: what flags say, and what the recipe has."""
+  told = {name: getattr(options, name) for name in (
+      'recipe', 'max_steps', 'batch_size', 'augment', 'use_fp16', 'validation_examples')}
+  return told | {name: value for name, value in cifar10.RECIPES[options.recipe]._asdict().items()
+                 if name not in told}
 
 
 def event_writer(options, step):
   """Returns the writer of events, with the graph, and from `step` on the hyper-parameters."""
   writer = tf.summary.FileWriterCache.get(options.train_dir)
-  writer.add_summary(cifar10_report.hyper_parameters(hyper_parameters(options)), step)
+  writer.add_summary(cifar10_report.hyper_parameters(
+      hyper_parameters(options), os.path.abspath(options.train_dir)), step)
   return writer
 
 

@@ -136,8 +136,8 @@ def _tower(number, batch, recipe, dtype):
   """Builds the network and the losses of one tower.
 
   Returns:
-    A dict of name to loss: 'cross_entropy', 'total_loss' and each weight decay, named as one device
-    alone names them.
+    A dict of name to loss: 'loss/cross_entropy', 'loss/total_loss' and each weight decay, named as
+    one device alone names them.
   """
   with tf.name_scope('tower_%d' % number) as scope:
     images, labels = batch
@@ -181,22 +181,22 @@ def build(options, devices, average, staged=None):
   losses = {name: _mean([tower[name] for tower in towers], name) for name in towers[0]}
   tf.get_default_graph().clear_collection('losses')  # the towers'; TensorBoard shows the means
   for name, loss in losses.items():
-    if name != 'total_loss':
+    if name != 'loss/total_loss':
       tf.add_to_collection('losses', loss)
 
   def compute_gradients(optimizer):
     gradients = []
     for number, (device, tower) in enumerate(zip(devices, towers, strict=True)):
       with tf.device(device), tf.name_scope('tower_%d' % number):
-        gradients.append(optimizer.compute_gradients(tower['total_loss']))
+        gradients.append(optimizer.compute_gradients(tower['loss/total_loss']))
     return average_gradients(gradients, devices, average)
 
   with tf.device(home):
     train_op = cifar10.train(
-        losses['total_loss'], global_step, len(devices) * options.batch_size, num_examples, recipe,
-        dtype, options.max_steps, compute_gradients)
+        losses['loss/total_loss'], global_step, len(devices) * options.batch_size, num_examples,
+        recipe, dtype, options.max_steps, compute_gradients)
   with tf.control_dependencies([train_op, *tf.get_collection(tf.GraphKeys.UPDATE_OPS)]):
-    return tf.identity(global_step), losses['total_loss']
+    return tf.identity(global_step, 'step'), losses['loss/total_loss']
 
 
 def train(options):

@@ -172,7 +172,7 @@ class TrainTest(cifar10_testing.TrainerTestCase):
       smoothed.append(0.9 * smoothed[-1] + 0.1 * raw[step])
       shown = _values(self.train_dir, 'total_loss_1')[step]
       self.assertLess(min(abs(shown - smoothed[step - 1]), abs(shown - smoothed[step])), 1e-4)
-    self.assertAllClose(cifar10_testing.tensors(self._path(5))['total_loss/avg'], smoothed[5])
+    self.assertAllClose(cifar10_testing.tensors(self._path(5))['loss/total_loss/avg'], smoothed[5])
 
   def testFastRecipeTrainsAndGoesOnFromAnother(self):
     self._train(max_steps=2)
