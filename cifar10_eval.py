@@ -149,6 +149,10 @@ def score(evaluation, checkpoint, writer, options, note=''):
            note), flush=True)
   names = evaluation.names
   writer.add_summary(cifar10_report.summary(scores, names, evaluation.pictures, label), scores.step)
+  status = cifar10_checkpoint.read_status(os.path.dirname(checkpoint))
+  if 'hparams' in status:  # with precision, for TensorBoard to show them in one row
+    writer.add_summary(cifar10_report.hyper_parameters(status['hparams'], status['run']),
+                       scores.step)
   writer.flush()
   if options.confusion_csv:
     cifar10_report.write_confusion(options.confusion_csv, scores, names)
@@ -209,10 +213,6 @@ def evaluate(options):
       raise Failure('%s cannot be written: its directory is not there. Make it first.' % path)
   evaluation = Evaluation(options)
   with tf.summary.FileWriter(options.eval_dir, evaluation.graph) as writer:
-    hparams = cifar10_checkpoint.read_status(options.checkpoint_dir).get('hparams')
-    if hparams:  # here too, for TensorBoard to show them beside precision
-      writer.add_summary(cifar10_report.hyper_parameters(
-          hparams, os.path.abspath(options.checkpoint_dir)))
     if options.run_once:
       scores = score(evaluation, checkpoint, writer, options, note)
       if not scores:

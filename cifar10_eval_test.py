@@ -1,5 +1,6 @@
 """Tests of evaluation, on a small drawn data set and checkpoints that the tests write."""
 import contextlib
+import csv
 import glob
 import io
 import os
@@ -14,6 +15,7 @@ from unittest import mock
 import numpy as np
 from absl import flags
 from absl.testing import flagsaver
+from tensorboard.plugins.hparams import metadata
 
 import cifar10
 import cifar10_app
@@ -180,6 +182,11 @@ class EvalTest(tf.test.TestCase):
     found = re.findall(r'precision @ 1 = [\d.]+ \((\d+)/(\d+)\) at step (\d+)', out)
     return [tuple(map(int, groups)) for groups in found]
 
+  def _values(self):
+    """All values of summaries in --eval_dir."""
+    return [value for path in glob.glob(os.path.join(self.eval_dir, 'events.*'))
+            for event in tf.train.summary_iterator(path) for value in event.summary.value]
+
   def _written(self):
     """The value by (step, tag) of all scalars of the network as a whole in --eval_dir."""
     return {(event.step, value.tag): value.simple_value
@@ -259,6 +266,50 @@ class EvalTest(tf.test.TestCase):
       self.assertEqual(set(self._written()),
                        {(3, 'Precision @ 1' + label), (3, 'Mean loss' + label)})
       self.assertAllClose(self._written()[3, 'Precision @ 1' + label], right / 60)
+
+  def testTellsMoreThanOneNumber(self):
+    tensors = self._save(3, scale=0.05)
+    images, labels = _numpy_examples(cifar10_input.data_files(self.data_dir, True)[0])
+    logits = _numpy_logits(images, tensors, EMA)
+    told = logits.argmax(axis=1)
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    odds /= odds.sum(axis=1, keepdims=True)
+    root = self.get_temp_dir()
+    tables = {name: os.path.join(root, name + '.csv') for name in ('confusion', 'predictions')}
+    out = self._evaluate(batch_size=7, **{name + '_csv': path for name, path in tables.items()})
+    rows = {}
+    for name, path in tables.items():
+      with open(path, newline='') as file:
+        rows[name] = list(csv.reader(file))[1:]
+    names = list(cifar10_sample.KINDS)
+    self.assertEqual(rows['predictions'], [
+        [str(i), names[labels[i]], names[told[i]], mock.ANY] for i in range(TEST_EXAMPLES)])
+    self.assertAllClose([float(row[3]) for row in rows['predictions']], odds.max(axis=1), atol=1e-5)
+    confusion = np.zeros((10, 10), int)
+    np.add.at(confusion, (labels, told), 1)
+    self.assertAllEqual([[int(count) for count in row[1:]] for row in rows['confusion']], confusion)
+    loss = -np.mean(np.log(odds[np.arange(TEST_EXAMPLES), labels]))
+    self.assertIn('mean loss = %.3f' % loss, out)
+    self.assertAllClose(self._written()[3, 'Mean loss'], loss)
+    accuracy = confusion[9, 9] / confusion[9].sum()
+    self.assertRegex(out, r'\nchecker +%.3f ' % accuracy)
+    accuracies = {value.tag: value.simple_value for value in self._values()
+                  if value.tag.startswith('Accuracy/')}
+    self.assertAllClose(accuracies['Accuracy/checker'], accuracy)
+
+  def testShowsTheHyperParametersOfTheRunItScores(self):
+    self._save(3)
+    cifar10_checkpoint.write_status(self.train_dir, 'finished', run='my run', hparams={'rate': 0.5})
+    self._evaluate()
+    told, = [metadata.parse_session_start_info_plugin_data(value.metadata.plugin_data.content)
+             for value in self._values() if value.tag == '_hparams_/session_start_info']
+    self.assertEqual((told.group_name, told.hparams['rate'].number_value), ('my run', 0.5))
+
+  def testTablesThatCannotBeWrittenAreAFailureBeforeAnyWork(self):
+    self._save(3)
+    with self.assertRaisesRegex(Failure, 'none/a.csv cannot be written: its directory'):
+      self._evaluate(confusion_csv=os.path.join(self.get_temp_dir(), 'none/a.csv'))
+    self.assertFalse(os.path.exists(self.eval_dir))
 
   def testTiesAreNoHits(self):
     self._save(1, scale=0)

@@ -7,6 +7,7 @@ when there is one, and saves when it is stopped (Ctrl-C). Watch it with
 
   tensorboard --logdir cifar10_train/
 """
+import datetime
 import os
 import sys
 
@@ -209,18 +210,24 @@ def hyper_parameters(options):
                  if name not in told}
 
 
-def event_writer(options, step):
+def _run_name(directory):
+  """Returns what TensorBoard calls the run in a directory: where it is, and when it began."""
+  path = os.path.abspath(directory).split(os.sep)
+  return '%s, %s' % ('/'.join(path[-2:]), datetime.datetime.now().strftime('%Y-%m-%d %H:%M:%S'))
+
+
+def event_writer(train_dir, step):
   """Returns the writer of events, with the graph, and from `step` on the hyper-parameters."""
-  writer = tf.summary.FileWriterCache.get(options.train_dir)
-  writer.add_summary(cifar10_report.hyper_parameters(
-      hyper_parameters(options), os.path.abspath(options.train_dir)), step)
+  writer = tf.summary.FileWriterCache.get(train_dir)
+  status = cifar10_checkpoint.read_status(train_dir)
+  writer.add_summary(cifar10_report.hyper_parameters(status['hparams'], status['run']), step)
   return writer
 
 
 def _hooks(options, step, loss, scaffold, signals, towers):
   """Returns what watches the session."""
   latest = cifar10_checkpoint.find_latest(options.train_dir)
-  writer = event_writer(options, cifar10_checkpoint.step_of(latest) if latest else 0)
+  writer = event_writer(options.train_dir, cifar10_checkpoint.step_of(latest) if latest else 0)
   return [
       *step_hooks(options, step, loss, signals, towers),
       tf.train.StepCounterHook(options.summary_steps, summary_writer=writer),
@@ -305,7 +312,9 @@ def lead(options, signals, run):
       return 0
     print('Continuing from %s.' % latest if latest else 'Starting in %s.' % directory, flush=True)
     cifar10_checkpoint.keep_names(directory, cifar10_input.class_names(options.data_dir))
-    details = {'max_steps': options.max_steps, 'hparams': hyper_parameters(options)}
+    before = cifar10_checkpoint.read_status(directory)
+    details = {'max_steps': options.max_steps, 'run': before.get('run') or _run_name(directory),
+               'hparams': hyper_parameters(options)}
     cifar10_checkpoint.write_status(directory, 'training', **details)
     state = 'failed'
     try:

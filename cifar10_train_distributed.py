@@ -281,7 +281,7 @@ def _attempt(options, cluster, target, replicas, signals):
       scaffold = tf.train.Scaffold(saver=saver)
       before = tf.identity(tf.train.get_global_step())
       last = last_written(options.train_dir)
-      writer = cifar10_train.event_writer(options, max(0, last))
+      writer = cifar10_train.event_writer(options.train_dir, max(0, last))
       hooks += [
           Onward(tf.train.StepCounterHook(options.summary_steps, summary_writer=writer),
                  before, last),

@@ -21,6 +21,7 @@ import cifar10_app
 import cifar10_checkpoint
 import cifar10_hooks
 import cifar10_input
+import cifar10_sample
 import cifar10_testing
 import cifar10_train
 from cifar10_app import Failure
@@ -128,6 +129,32 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     """When each file but the lock, which taking may touch, was written."""
     return {name: os.stat(os.path.join(self.train_dir, name)).st_mtime_ns
             for name in os.listdir(self.train_dir) if name != 'trainer.lock'}
+
+  def testWhatLiesBesideCheckpoints(self):
+    """The classes' names; and what the run is called, with its hyper-parameters, in TensorBoard."""
+    self._train(max_steps=1, recipe='fast')
+    before = cifar10_checkpoint.read_status(self.train_dir)
+    self.assertEqual(cifar10_checkpoint.read_names(self.train_dir), list(cifar10_sample.KINDS))
+    self._train(max_steps=2, recipe='fast')
+    status = cifar10_checkpoint.read_status(self.train_dir)
+    self.assertEqual(status['run'], before['run'])  # on going on it is the same run
+    self.assertStartsWith(status['run'], '/'.join(self.train_dir.split(os.sep)[-2:]) + ', ')
+    expected = {**cifar10.FAST._asdict(), 'recipe': 'fast', 'max_steps': 2,
+                'batch_size': BATCH_SIZE, 'augment': 'crop,flip,colour', 'use_fp16': False,
+                'validation_examples': 0}
+    self.assertEqual(status['hparams'], expected)
+    steps = [step for step, tag in _events(self.train_dir)
+             if tag == '_hparams_/session_start_info']
+    self.assertEqual(steps, [0, 1])  # not before what the first start wrote
+
+  def testAccuracyOfTheBatchIsLoggedAndShown(self):
+    _, out = self._train(max_steps=3, log_frequency=1, summary_steps=1)
+    shown = _values(self.train_dir, 'accuracy')
+    logged = {int(step): share for step, share in re.findall(
+        r': step (\d+), .* accuracy (\S+),', out)}
+    self.assertEqual(logged, {step: '%.2f' % shown[step] for step in (2, 3)})
+    for share in shown.values():  # of batches of BATCH_SIZE
+      self.assertAllClose(share * BATCH_SIZE, round(share * BATCH_SIZE))
 
   def testTrainsAndResumes(self):
     code, out = self._train(max_steps=3, log_frequency=2, summary_steps=1)

@@ -1,0 +1,68 @@
+"""Tests of what TensorBoard shows of the network while it trains."""
+import io
+
+import numpy as np
+from PIL import Image
+
+import cifar10_summary
+from cifar10_tf import tf
+
+
+class SummaryTest(tf.test.TestCase):
+
+  def _shown(self, add):
+    """What is shown by tag, once `add()` has added to the graph."""
+    with tf.Graph().as_default(), tf.Session() as session:
+      add()
+      summary = tf.Summary.FromString(session.run(tf.summary.merge_all()))
+      return {value.tag: value for value in summary.value}
+
+  def _pixels(self, value):
+    return np.asarray(Image.open(io.BytesIO(value.image.encoded_image_string)).convert('RGB'))
+
+  def testScalarsHaveTheirTagWhateverTheScope(self):
+    def add():
+      with tf.name_scope('train'):
+        cifar10_summary.scalar('total_loss_1', tf.constant(3.0))
+    shown = self._shown(add)
+    self.assertEqual(list(shown), ['total_loss_1'])
+    self.assertEqual(shown['total_loss_1'].simple_value, 3.0)
+
+  def testHistogramsOfValuesThatAreNoNumbers(self):
+    shown = self._shown(lambda: cifar10_summary.histogram('x', tf.constant([np.nan, np.inf, 2.0])))
+    self.assertEqual((shown['x'].histo.min, shown['x'].histo.max, shown['x'].histo.num), (0, 2, 3))
+
+  def testFilters(self):
+    weights = np.random.RandomState(0).normal(size=(5, 5, 3, 16)).astype(np.float32)
+    weights[..., 3] = 0
+    shown = self._shown(lambda: cifar10_summary.filters('conv1', tf.constant(weights)))
+    pixels = self._pixels(shown['conv1/filters/image'])
+    self.assertEqual(pixels.shape, (2 * 6 * 8, 8 * 6 * 8, 3))
+    for number in range(16):
+      row, column = divmod(number, 8)
+      tile = pixels[48 * row:48 * row + 40:8, 48 * column:48 * column + 40:8]
+      each = weights[..., number]
+      expected = 127.5 + 127.5 * each / (abs(each).max() or 1)
+      self.assertAllClose(tile, expected, atol=0.51)
+    self.assertAllEqual(pixels[40:48], np.full((8, 384, 3), 255))  # a white line between
+
+  def testMapsAreOfTheFirstPicture(self):
+    x = np.random.RandomState(0).uniform(size=(20, 4, 4, 8)).astype(np.float32)
+    x[x < 0.25] = 0
+    shown = self._shown(lambda: cifar10_summary.activations('conv2', tf.constant(x)))
+    self.assertEqual(set(shown), {'conv2/activations', 'conv2/sparsity', 'conv2/maps/image'})
+    self.assertAllClose(shown['conv2/sparsity'].simple_value, np.mean(x[:16] == 0))
+    self.assertEqual(shown['conv2/activations'].histo.num, 16 * 4 * 4 * 8)
+    pixels = self._pixels(shown['conv2/maps/image'])
+    self.assertEqual(pixels.shape, (10, 80, 3))
+    for number in range(8):
+      tile = pixels[:8:2, 10 * number:10 * number + 8:2, 0]
+      self.assertAllClose(tile, 255 * x[0, :, :, number] / x[0].max(), atol=0.51)
+
+  def testALayerOfUnitsHasNoMaps(self):
+    shown = self._shown(lambda: cifar10_summary.activations('local3', tf.ones([4, 6])))
+    self.assertEqual(set(shown), {'local3/activations', 'local3/sparsity'})
+
+
+if __name__ == '__main__':
+  tf.test.main()
