@@ -6,10 +6,14 @@
   128+n  ended by signal n after saving
 """
 import functools
+import os
 import signal
 import sys
 
 from absl import app, flags
+
+
+SIGPIPE = 13  # which Windows has no name for
 
 
 class Failure(Exception):
@@ -62,6 +66,9 @@ def run(main, arguments=False):
       sys.stdout.flush()
       print('Error: %s' % failure, file=sys.stderr)
       return 1
+    except BrokenPipeError:  # who reads our output has enough: head, or a pager that was left
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+      return 128 + SIGPIPE
     except KeyboardInterrupt:
       return 128 + signal.SIGINT
   app.run(guarded, flags_parser=functools.partial(parse_flags, arguments=arguments))

@@ -100,6 +100,30 @@ class AppTest(tf.test.TestCase):
     result = execute(PROGRAM, '--what=interrupt')
     self.assertEqual((result.returncode, result.stderr), (130, ''))
 
+  def testReaderThatHasEnoughIsNoBug(self):
+    program = """
+        import cifar10_app
+        def main(argv):
+          for number in range(100000):
+            print(number)
+        cifar10_app.run(main)
+    """
+    command = [sys.executable, '-c', textwrap.dedent(program)]
+    with subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=ROOT), text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+      self.assertEqual(process.stdout.readline(), '0\n')
+      process.stdout.close()
+      self.assertEqual(process.stderr.read(), '')
+    self.assertEqual(process.returncode, 141)  # 128 + SIGPIPE
+
+  def testArgumentsBesideFlags(self):
+    program = PROGRAM.replace('cifar10_app.run(main)', 'cifar10_app.run(main, arguments=True)')
+    self.assertNotEqual(program, PROGRAM)
+    result = execute(program, 'a.png', '--count=2', '-', 'b.png')
+    self.assertEqual((result.returncode, result.stderr), (0, ''))
+    self.assertEqual(result.stdout, 'argv 4 count 2\n')
+    self.assertEqual(execute(program, 'a.png', '--cuont=2').returncode, 2)
+
   def testBugShowsWhereItIs(self):
     result = execute(PROGRAM, '--what=bug')
     self.assertEqual(result.returncode, 1)
