@@ -61,7 +61,9 @@ def run(main, arguments=False):
   """
   def guarded(argv):
     try:
-      return main(argv)
+      code = main(argv)
+      sys.stdout.flush()  # here, where a reader that has gone is no bug
+      return code
     except Failure as failure:
       sys.stdout.flush()
       print('Error: %s' % failure, file=sys.stderr)

@@ -158,7 +158,8 @@ def class_names(directory):
   with open(path, encoding='utf-8', errors='replace') as file:
     names = [line.strip() for line in file if line.strip()]
   if len(names) != len(CLASS_NAMES):
-    raise Failure('%s holds %d names, not %d.' % (path, len(names), len(CLASS_NAMES)))
+    raise Failure('%s holds %d names, not %d. Write one a line, or move it away.'
+                  % (path, len(names), len(CLASS_NAMES)))
   return names
 
 

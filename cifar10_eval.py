@@ -151,7 +151,7 @@ def score(evaluation, checkpoint, writer, options, note=''):
   writer.add_summary(cifar10_report.summary(scores, names, evaluation.pictures, label), scores.step)
   status = cifar10_checkpoint.read_status(os.path.dirname(checkpoint))
   if 'hparams' in status:  # with precision, for TensorBoard to show them in one row
-    writer.add_summary(cifar10_report.hyper_parameters(status['hparams'], status['run']),
+    writer.add_summary(cifar10_report.hyper_parameters(status['hparams'], status['run'], label),
                        scores.step)
   writer.flush()
   if options.confusion_csv:
@@ -211,6 +211,8 @@ def evaluate(options):
   for path in (options.confusion_csv, options.predictions_csv):
     if path and not os.path.isdir(os.path.dirname(path) or '.'):
       raise Failure('%s cannot be written: its directory is not there. Make it first.' % path)
+    if path and os.path.isdir(path):
+      raise Failure('%s cannot be written: it is a directory. Name a file in it.' % path)
   evaluation = Evaluation(options)
   with tf.summary.FileWriter(options.eval_dir, evaluation.graph) as writer:
     if options.run_once:

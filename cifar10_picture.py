@@ -16,8 +16,9 @@ from PIL import Image, ImageOps
 from cifar10_app import Failure
 
 FORMATS = ('PNG', 'JPEG', 'BMP', 'GIF', 'WEBP')  # what Pillow is asked for: nothing more exotic
-ENDINGS = ('.png', '.jpg', '.jpeg', '.jpe', '.bmp', '.gif', '.webp')  # what counts in a folder
-LARGEST = 100_000_000  # pixels, 300 MB of memory; a small file can claim to be far larger
+# What counts in a folder.
+ENDINGS = ('.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp', '.gif', '.webp')
+LARGEST = 100_000_000  # pixels, 300 MB, and some times that on the way; a small file can claim more
 STDIN = '-'
 BACKGROUND = (255, 255, 255, 255)  # red, green, blue, alpha: white, as pages have it
 
@@ -25,7 +26,7 @@ Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns; ours is below
 
 # What Pillow raises about files that are broken, by the part of them that is.
 _BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError,
-           OverflowError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)
+           OverflowError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 def _in_folder(folder):
@@ -63,8 +64,8 @@ def _upright(image):
   """Returns a Pillow image as its maker saw it: turned as EXIF says, on white, in RGB."""
   image = ImageOps.exif_transpose(image)
   if image.mode.startswith('I'):  # 16 bits of grey, which Pillow would cut off at 255
-    grey = np.asarray(image).astype(np.float64) / 65535 * 255
-    image = Image.fromarray(np.round(grey).astype(np.uint8))
+    grey = (np.asarray(image).astype(np.int32) + 128) // 257  # 65535 / 257 = 255
+    image = Image.fromarray(grey.astype(np.uint8))
   if image.has_transparency_data:
     image = image.convert('RGBA')
     image = Image.alpha_composite(Image.new('RGBA', image.size, BACKGROUND), image)
@@ -85,9 +86,11 @@ def read(path):
     Failure: it is not there, is no picture, is broken or too large.
   """
   if os.path.isdir(path):
-    raise Failure('%s has no picture in it (%s).' % (path, ' '.join(ENDINGS)))
+    raise Failure('%s has no picture in it that can be seen (%s).' % (path, ' '.join(ENDINGS)))
   try:
     # To memory first: Pillow reads on demand, and a pipe cannot be read twice.
+    if path == STDIN and sys.stdin is None:  # closed
+      raise Failure('Standard input is closed. Name a file, or lead one into it.')
     if path == STDIN:
       content = sys.stdin.buffer.read()
     else:
@@ -106,7 +109,7 @@ def read(path):
     raise Failure('%s is no picture that can be read here (%s).'
                   % (path, ', '.join(FORMATS))) from error
   except _BROKEN as error:
-    raise Failure('%s is broken: %s.' % (path, error)) from error
+    raise Failure('%s is broken: %s. Save it anew.' % (path, error)) from error
 
 
 def write(path, picture):

@@ -35,9 +35,11 @@ flags.DEFINE_string('checkpoint_path', None, 'Checkpoint to take, in place of th
 flags.DEFINE_integer('top_k', 3, 'How many of the likeliest names to give.', lower_bound=1,
                      upper_bound=cifar10.NUM_CLASSES)
 flags.DEFINE_boolean('json', False, 'Print a JSON object a line, one for each picture.')
-flags.DEFINE_string('save_input', None, 'Directory for what the network saw of each picture, '
-                    'enlarged; made if need be, and nothing in it is overwritten.')
-flags.DEFINE_string('export', None, 'Directory to write a SavedModel into; it must be new.')
+flags.DEFINE_string('save_input', None, 'Directory for what the network saw of each picture (of '
+                    'several views the centre), enlarged; made if need be, and nothing in it is '
+                    'overwritten.')
+flags.DEFINE_string('export', None, 'Directory to write a SavedModel into, in place of naming '
+                    'pictures; it must be new.')
 for shared in 'checkpoint_dir', 'weights', 'views', 'batch_size':  # with evaluation
   flags.declare_key_flag(shared)
 
@@ -50,7 +52,8 @@ def _choose(options):
   if options.checkpoint_path:
     path = options.checkpoint_path.removesuffix('.index')
     if not cifar10_checkpoint.exists(path):
-      raise Failure('%s is no checkpoint: %s.index and its data are not there.' % (path, path))
+      raise Failure('%s is no checkpoint: its files are not there. Give a path such as %s.'
+                    % (path, os.path.join(os.path.dirname(path), 'model.ckpt-12000')))
     return path
   return cifar10_eval.latest(options.checkpoint_dir)
 
@@ -62,13 +65,19 @@ def _restored(path, weights):
     Failure: it does not fit the network, or cannot be read.
   """
   variables = cifar10.saved_variables(weights)
-  hint = {'ema': '--weights=raw does without averages.', 'raw': 'Choose another.'}[weights]
+  hint = {'ema': '--weights=raw does without averages.',
+          'raw': 'Choose another checkpoint.'}[weights]
   session = tf.Session(config=cifar10.session_config())
   try:
     cifar10_checkpoint.require_fit(path, variables, hint)
     tf.train.Saver(variables).restore(session, path)
   except tf.errors.OpError as error:
     raise Failure('%s cannot be read: %s' % (path, reason(error))) from error
+  except ValueError as error:  # as the saver has it
+    if cifar10_checkpoint.exists(path):
+      raise
+    raise Failure('%s vanished before it was read. Run again for the latest one.' % path
+                  ) from error
   return session
 
 
@@ -119,7 +128,7 @@ def _likeliest(names, log_probabilities, count):
 
 
 class _Output:
-  """Prints what is found, as it is found."""
+  """Prints what is found, batch by batch."""
 
   def __init__(self, predictor, options):
     self._predictor, self._json, self._top_k = predictor, options.json, options.top_k
@@ -133,16 +142,16 @@ class _Output:
     likeliest = _likeliest(self._predictor.names, log_probabilities, self._top_k)
     if self._json:
       self._line(json.dumps({'file': path, 'step': self._predictor.step, 'predictions': [
-          {'name': name, 'probability': probability} for name, probability in likeliest]},
-          ensure_ascii=False))
+          {'name': name, 'probability': probability} for name, probability in likeliest]}))
     else:
-      self._line('%s: %s' % (path, ', '.join('%s %.3f' % each for each in likeliest)))
+      shown = os.fsencode(path).decode('utf-8', 'backslashreplace')  # whatever bytes it is called
+      self._line('%s: %s' % (shown, ', '.join('%s %.3f' % each for each in likeliest)))
 
   def refuse(self, path, failure):
     """Names a picture that could not be read."""
     self._failed += 1
     if self._json:
-      self._line(json.dumps({'file': path, 'error': str(failure)}, ensure_ascii=False))
+      self._line(json.dumps({'file': path, 'error': str(failure)}))
     self._line('Error: %s' % failure, sys.stderr)
 
   def end(self, count):
@@ -153,7 +162,9 @@ class _Output:
 
   @staticmethod
   def _line(text, file=None):
-    tqdm.write(text, file=file or sys.stdout)
+    file = file or sys.stdout
+    tqdm.write(text, file=file)
+    file.flush()  # for who reads both outputs
 
 
 def _new_path(directory, path):
@@ -169,7 +180,12 @@ def _save_input(directory, path, picture):
   """Writes what the network sees of a picture, uint8 [32, 32, 3], enlarged."""
   margin = (SIDE - cifar10.IMAGE_SIZE) // 2
   seen = picture[margin:SIDE - margin, margin:SIDE - margin]
-  cifar10_picture.write(_new_path(directory, path), seen.repeat(ZOOM, 0).repeat(ZOOM, 1))
+  try:
+    os.makedirs(directory, exist_ok=True)
+    cifar10_picture.write(_new_path(directory, path), seen.repeat(ZOOM, 0).repeat(ZOOM, 1))
+  except OSError as error:
+    raise Failure('--save_input cannot write to %s: %s. Choose another directory.'
+                  % (directory, error.strerror)) from error
 
 
 def predict(predictor, paths, options):
@@ -251,7 +267,8 @@ def export(path, directory, weights='ema', views=1):
     views: of each picture.
 
   Raises:
-    Failure: the directory is not empty, or the checkpoint is none of this network.
+    Failure: the directory is not empty or cannot be written, or the checkpoint is none of this
+      network.
   """
   if os.path.exists(directory) and not (os.path.isdir(directory) and not os.listdir(directory)):
     raise Failure('%s is there already. Choose a new directory for --export.' % directory)
@@ -264,23 +281,25 @@ def export(path, directory, weights='ema', views=1):
     with tf.variable_scope(tf.get_variable_scope(), reuse=True):
       decoded = tf.map_fn(_decode, encoded, tf.uint8)
       signatures['encoded'] = _signature({'encoded': encoded}, decoded, names, views)
-    session = _restored(path, weights)
-    builder = tf.saved_model.Builder(directory)
-    builder.add_meta_graph_and_variables(session, ['serve'], signatures)
-    builder.save()
+    with _restored(path, weights) as session:
+      try:
+        builder = tf.saved_model.Builder(directory)
+        builder.add_meta_graph_and_variables(session, ['serve'], signatures)
+        builder.save()
+      except tf.errors.OpError as error:
+        raise Failure('%s cannot be written: %s. Choose another directory for --export.'
+                      % (directory, reason(error))) from error
 
 
 def main(argv):
-  if len(argv) == 1 and not FLAGS.export:
-    cifar10_app.wrong_usage('name pictures, folders of pictures, or - for standard input')
+  if bool(FLAGS.export) == (len(argv) > 1):
+    cifar10_app.wrong_usage('name pictures, folders of pictures or - for standard input; or give '
+                            '--export alone')
   checkpoint = _choose(FLAGS)
   if FLAGS.export:
     export(checkpoint, FLAGS.export, FLAGS.weights, int(FLAGS.views))
     print('Wrote %s: %s as a SavedModel, for tf.saved_model.load.' % (FLAGS.export, checkpoint))
-  if len(argv) == 1:
     return 0
-  if FLAGS.save_input:
-    os.makedirs(FLAGS.save_input, exist_ok=True)
   predictor = Predictor(checkpoint, FLAGS.weights, int(FLAGS.views))
   return predict(predictor, cifar10_picture.find(argv[1:]), FLAGS)
 

@@ -206,6 +206,29 @@ class PredictTest(tf.test.TestCase):
     self.assertIn('name pictures', err[0])
     code, _, err = self._run(self.photos, '--top_k=11')
     self.assertEqual(code, 2)
+    code, _, err = self._run(self.photos, '--export', os.path.join(self.get_temp_dir(), 'both'))
+    self.assertEqual(code, 2)
+    self.assertIn('--export alone', err[0])
+
+  def testNamesOfFilesAreAnyBytes(self):
+    path = os.path.join(self.get_temp_dir(), os.fsdecode(b'caf\xe9.png'))  # Latin-1
+    shutil.copy(os.path.join(self.photos, '00.png'), path)
+    code, out, _ = self._run(path)
+    self.assertEqual(code, 0)
+    self.assertIn('caf\\xe9.png: ', out[1])
+    out[1].encode()  # as standard output does
+    _, out, _ = self._run(path, '--json')
+    self.assertEqual(json.loads(out[0])['file'], path)
+
+  def testADirectoryThatCannotBeWrittenIsNamed(self):
+    taken = os.path.join(self.get_temp_dir(), 'taken')
+    with open(taken, 'w'):
+      pass
+    for flag in '--save_input', '--export':
+      paths = [self.photos] if flag == '--save_input' else []
+      code, _, err = self._run(*paths, flag, os.path.join(taken, 'in'))
+      self.assertEqual((code, len(err)), (1, 1), flag)
+      self.assertRegex(err[0], 'Error: .*taken/in.* Choose another directory')
 
   def testCheckpoints(self):
     path = os.path.join(self.photos, '00.png')

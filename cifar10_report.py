@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cifar10_app import Failure
 from cifar10_tf import tf
 
 MISTAKES, COLUMNS = 25, 5  # pictures in the grid of the worst, and in a row of it
@@ -82,9 +83,13 @@ def table(scores, names):
 @contextlib.contextmanager
 def _csv(path):
   """Yields a csv.writer whose rows replace the file at once, when all are written."""
-  with open(path + '.new', 'w', newline='', encoding='utf-8') as file:
-    yield csv.writer(file)
-  os.replace(path + '.new', path)
+  try:
+    with open(path + '.new', 'w', newline='', encoding='utf-8') as file:
+      yield csv.writer(file)
+    os.replace(path + '.new', path)
+  except OSError as error:
+    raise Failure('%s cannot be written: %s. Choose another path.' % (path, error.strerror)
+                  ) from error
 
 
 def write_confusion(path, scores, names):
@@ -193,12 +198,13 @@ def summary(scores, names, pictures, label=''):
   return found
 
 
-def hyper_parameters(values, run):
+def hyper_parameters(values, run, label=''):
   """Returns a tf.Summary that enters a run into TensorBoard's HParams tab.
 
   Args:
     values: dict of str to bool, int, float or str; None is left out.
     run: name of the run; what goes by one name, training and its evaluation, is one row.
+    label: as for `summary`, of the figures in the row.
   """
   from tensorboard.plugins.hparams import api_pb2
   from tensorboard.plugins.hparams import summary as hparams
@@ -210,7 +216,7 @@ def hyper_parameters(values, run):
   for part in (
       hparams.experiment_pb(
           [api_pb2.HParamInfo(name=name, type=types[type(known[name])]) for name in known],
-          [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in METRICS]),
+          [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag + label)) for tag in METRICS]),
       hparams.session_start_pb(known, group_name=run)):
     found.MergeFrom(tf.Summary.FromString(part.SerializeToString()))
   return found

@@ -113,6 +113,13 @@ class ReportTest(tf.test.TestCase):
     self.assertEqual(told.hparams['recipe'].string_value, 'fast')
     self.assertIs(told.hparams['use_fp16'].bool_value, True)
 
+  def testHyperParametersStandBesideTheFiguresOfTheirViews(self):
+    from tensorboard.plugins.hparams import metadata
+    value, _ = cifar10_report.hyper_parameters({'rate': 1}, 'my run', ' (2 views)').value
+    shown = metadata.parse_experiment_plugin_data(value.metadata.plugin_data.content)
+    self.assertContainsSubset([info.name.tag for info in shown.metric_infos],
+                              self._values(' (2 views)'))
+
 
 if __name__ == '__main__':
   tf.test.main()

@@ -203,9 +203,13 @@ def save_hook(options, scaffold):
 
 
 def hyper_parameters(options):
-  """Returns what decides how training goes, by name: what flags say, and what the recipe has."""
-  told = {name: getattr(options, name) for name in (
-      'recipe', 'max_steps', 'batch_size', 'augment', 'use_fp16', 'validation_examples')}
+  """Returns what decides how training goes, by name: what flags say, and what the recipe has.
+
+  Of several devices or machines `batch_size` is that of each; None is what a program has not.
+  """
+  told = {name: getattr(options, name, None) for name in (
+      'recipe', 'max_steps', 'batch_size', 'num_gpus', 'sync', 'replicas_to_aggregate', 'augment',
+      'use_fp16', 'validation_examples', 'seed')}
   return told | {name: value for name, value in cifar10.RECIPES[options.recipe]._asdict().items()
                  if name not in told}
 
@@ -220,7 +224,8 @@ def event_writer(train_dir, step):
   """Returns the writer of events, with the graph, and from `step` on the hyper-parameters."""
   writer = tf.summary.FileWriterCache.get(train_dir)
   status = cifar10_checkpoint.read_status(train_dir)
-  writer.add_summary(cifar10_report.hyper_parameters(status['hparams'], status['run']), step)
+  if 'hparams' in status:
+    writer.add_summary(cifar10_report.hyper_parameters(status['hparams'], status['run']), step)
   return writer
 
 

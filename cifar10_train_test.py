@@ -141,7 +141,8 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     self.assertStartsWith(status['run'], '/'.join(self.train_dir.split(os.sep)[-2:]) + ', ')
     expected = {**cifar10.FAST._asdict(), 'recipe': 'fast', 'max_steps': 2,
                 'batch_size': BATCH_SIZE, 'augment': 'crop,flip,colour', 'use_fp16': False,
-                'validation_examples': 0}
+                'validation_examples': 0, 'seed': None, 'num_gpus': None, 'sync': None,
+                'replicas_to_aggregate': None}
     self.assertEqual(status['hparams'], expected)
     steps = [step for step, tag in _events(self.train_dir)
              if tag == '_hparams_/session_start_info']
