@@ -118,7 +118,7 @@ class ExactTest(tf.test.TestCase):
     for name, value in expected.items():
       if not name.endswith('/avg'):  # a worker's own losses
         # Rounding decides now and then on which side of 0 a value before a ReLU lies, or which of
-        # two is the largest: that is one filter, by 1e-5. Of one worker alone, steps differ by 0.01.
+        # two is the largest: that is one filter, by 1e-5. A step of one worker alone is 0.01 off.
         self.assertAllClose(found[name], value, rtol=0, atol=1e-4, msg=name)
         self.assertLess(np.abs(found[name] - value).mean(), 1e-6, msg=name)
     self.assertEqual(set(found), set(expected))
