@@ -128,12 +128,16 @@ def exclusive(directory):
     lock.release()
 
 
+def _write(path, text):
+  """Puts a text in the place of a file at once, so that nobody reads half of it."""
+  with open(path + '.new', 'w', encoding='utf-8') as file:
+    file.write(text)
+  os.replace(path + '.new', path)
+
+
 def keep_names(directory, names):
   """Writes the classes' names beside the checkpoints: a data set is not needed to tell them."""
-  path = os.path.join(directory, _NAMES)
-  with open(path + '.new', 'w', encoding='utf-8') as file:
-    file.write('\n'.join(names) + '\n')
-  os.replace(path + '.new', path)
+  _write(os.path.join(directory, _NAMES), '\n'.join(names) + '\n')
 
 
 def read_names(directory):
@@ -147,10 +151,8 @@ def read_names(directory):
 
 def write_status(directory, state, **details):
   """Tells evaluators how training stands: 'training', 'stopped', 'finished' or 'failed'."""
-  path = os.path.join(directory, _STATUS)
-  with open(path + '.new', 'w') as file:
-    json.dump(dict(state=state, pid=os.getpid(), **details), file)
-  os.replace(path + '.new', path)
+  status = dict(state=state, pid=os.getpid(), **details)
+  _write(os.path.join(directory, _STATUS), json.dumps(status))
 
 
 def read_status(directory):

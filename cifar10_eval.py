@@ -48,7 +48,18 @@ flags.DEFINE_string('predictions_csv', None, 'Write here what each record was ta
                     'index, label, prediction, probability.')
 flags.adopt_module_key_flags(cifar10)
 
+# What to do where a checkpoint does not fit, by --weights.
+HINTS = {'ema': '--weights=raw does without averages.', 'raw': 'Choose another --checkpoint_dir.'}
 LOOK_SECONDS = 1  # how often to see whether training has finished, while waiting
+
+
+def require_finite(checkpoint, log_probabilities):
+  """Raises Failure if what a checkpoint says of records, float32 [N, NUM_CLASSES], is no number."""
+  finite = np.isfinite(log_probabilities).all(axis=1)
+  if not finite.all():
+    raise Failure('%s gives logits that are NaN or infinite for %d of %d records; training '
+                  'diverged before it. Score an earlier one.'
+                  % (checkpoint, np.sum(~finite), len(finite)))
 
 
 class Evaluation:
@@ -69,8 +80,7 @@ class Evaluation:
           test, options.data_dir, options.batch_size, num_epochs=1, skip=skip, views=self._views)
       self._log_probabilities = cifar10.log_probabilities(images, self._views)  # [B, NUM_CLASSES]
       self.variables = cifar10.saved_variables(options.weights)
-      self._hint = {'ema': '--weights=raw does without averages.',
-                    'raw': 'Choose another --checkpoint_dir.'}[options.weights]
+      self._hint = HINTS[options.weights]
       self._scaffold = tf.train.Scaffold(saver=tf.train.Saver(self.variables))
       self._scaffold.finalize()  # all ops that a session needs, so that the graph never grows
 
@@ -104,11 +114,7 @@ class Evaluation:
           labels.append(batch[0])
           told.append(batch[1])
     labels, told = (np.concatenate(parts)[:self.num_examples] for parts in (labels, told))
-    finite = np.isfinite(told).all(axis=1)
-    if not finite.all():
-      raise Failure('%s gives logits that are NaN or infinite for %d of %d records; training '
-                    'diverged before it. Score an earlier one.'
-                    % (checkpoint, np.sum(~finite), len(finite)))
+    require_finite(checkpoint, told)
     return cifar10_report.Scores(int(step), labels, told)
 
 
@@ -149,10 +155,8 @@ def score(evaluation, checkpoint, writer, options, note=''):
            note), flush=True)
   names = evaluation.names
   writer.add_summary(cifar10_report.summary(scores, names, evaluation.pictures, label), scores.step)
-  status = cifar10_checkpoint.read_status(os.path.dirname(checkpoint))
-  if 'hparams' in status:  # with precision, for TensorBoard to show them in one row
-    writer.add_summary(cifar10_report.hyper_parameters(status['hparams'], status['run'], label),
-                       scores.step)
+  # With precision, for TensorBoard to show them in one row.
+  cifar10_report.add_hyper_parameters(writer, os.path.dirname(checkpoint), scores.step, label)
   writer.flush()
   if options.confusion_csv:
     cifar10_report.write_confusion(options.confusion_csv, scores, names)

@@ -5,15 +5,12 @@ import glob
 import io
 import os
 import re
-import shutil
 import sys
 import tempfile
 import threading
-import types
 from unittest import mock
 
 import numpy as np
-from absl import flags
 from absl.testing import flagsaver
 from tensorboard.plugins.hparams import metadata
 
@@ -23,6 +20,7 @@ import cifar10_checkpoint
 import cifar10_eval
 import cifar10_input
 import cifar10_sample
+import cifar10_testing
 from cifar10_app import Failure
 from cifar10_tf import tf
 
@@ -100,23 +98,16 @@ def _stderr():
       lines += held.readlines()
 
 
-class EvalTest(tf.test.TestCase):
+class EvalTest(cifar10_testing.SampleTestCase):
+  TEST_EXAMPLES = TEST_EXAMPLES
 
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls.root = tempfile.mkdtemp()
-    cls.data_dir = os.path.join(cls.root, 'data')
-    cifar10_sample.make_sample(cls.data_dir, 50, TEST_EXAMPLES)
     with tf.Graph().as_default():
       tf.train.get_or_create_global_step()
       cifar10.inference(tf.placeholder(tf.float32, [None, 24, 24, 3]))
       cls.shapes = {v.op.name: v.shape.as_list() for v in tf.trainable_variables()}
-
-  @classmethod
-  def tearDownClass(cls):
-    shutil.rmtree(cls.root)
-    super().tearDownClass()
 
   def setUp(self):
     super().setUp()
@@ -164,12 +155,9 @@ class EvalTest(tf.test.TestCase):
     return self._save(step, changes)
 
   def _options(self, **changes):
-    names = {flag.name for module in (cifar10, cifar10_eval)
-             for flag in flags.FLAGS.flags_by_module_dict()[module.__name__]}
-    options = {name: flags.FLAGS[name].default for name in names}
-    options.update(data_dir=self.data_dir, checkpoint_dir=self.train_dir, eval_dir=self.eval_dir,
-                   run_once=True)
-    return types.SimpleNamespace(**dict(options, **changes))
+    return cifar10_testing.defaults(cifar10, cifar10_eval, **dict(
+        dict(data_dir=self.data_dir, checkpoint_dir=self.train_dir, eval_dir=self.eval_dir,
+             run_once=True), **changes))
 
   def _evaluate(self, **changes):
     """Evaluates; returns what was printed."""

@@ -293,6 +293,18 @@ class HoldOutTest(InputTestCase):
         seen = run_numbers(paths, 8, num_epochs=1, shuffle=shuffle, skip=skip)
         self.assertAllEqual(sorted(np.concatenate(seen)), expected)
 
+  def testSinglePicturesAreThoseThatBatchesHave(self):
+    paths = cifar10_input.data_files(self.write_data_dir(20))
+    written = pictures(np.concatenate([np.fromfile(path, np.uint8) for path in paths])
+                       .reshape(-1, 3073))
+    numbers = np.arange(100)
+    for skip, kept in ((0, 0), numbers), ((0, 5), numbers[numbers % 20 < 15]), (
+        (15, 0), numbers[numbers % 20 >= 15]):
+      asked = [len(kept) - 1, 0, 7, 7, 16]  # in any order, twice, and in several files
+      self.assertAllEqual(cifar10_input.read_pictures(paths, skip, asked),
+                          written[kept[asked]])
+    self.assertEqual(cifar10_input.read_pictures(paths, (0, 0), []).shape, (0, 32, 32, 3))
+
   def testNoReaderHasAFooter(self):
     """TensorFlow's copies all of it anew for each record: a 27th of the speed for 3 MB."""
     paths = cifar10_input.data_files(self.write_data_dir(20))

@@ -65,11 +65,9 @@ def _restored(path, weights):
     Failure: it does not fit the network, or cannot be read.
   """
   variables = cifar10.saved_variables(weights)
-  hint = {'ema': '--weights=raw does without averages.',
-          'raw': 'Choose another checkpoint.'}[weights]
   session = tf.Session(config=cifar10.session_config())
   try:
-    cifar10_checkpoint.require_fit(path, variables, hint)
+    cifar10_checkpoint.require_fit(path, variables, cifar10_eval.HINTS[weights])
     tf.train.Saver(variables).restore(session, path)
   except tf.errors.OpError as error:
     raise Failure('%s cannot be read: %s' % (path, reason(error))) from error
@@ -115,9 +113,7 @@ class Predictor:
       Failure: they are no numbers.
     """
     told = self._session.run(self._log_probabilities, {self._pictures: pictures})
-    if not np.isfinite(told).all():
-      raise Failure('%s gives logits that are NaN or infinite; training diverged before it. Take '
-                    'an earlier one.' % self.path)
+    cifar10_eval.require_finite(self.path, told)
     return told
 
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import textwrap
 from unittest import mock
 
@@ -59,14 +58,12 @@ class ShrinkTest(tf.test.TestCase):
                         [[0, 0, 100, 100]] * 2 + [[200, 200, 50, 50]] * 2)
 
 
-class PredictTest(tf.test.TestCase):
+class PredictTest(cifar10_testing.SampleTestCase):
+  TEST_EXAMPLES = NUMBER
 
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls.root = tempfile.mkdtemp()
-    cls.data_dir = os.path.join(cls.root, 'data')
-    cifar10_sample.make_sample(cls.data_dir, 50, NUMBER)
     path, = cifar10_input.data_files(cls.data_dir, True)
     records = np.fromfile(path, np.uint8).reshape(NUMBER, -1)
     cls.pictures = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
@@ -78,11 +75,6 @@ class PredictTest(tf.test.TestCase):
     os.mkdir(cls.train_dir)
     cifar10_checkpoint.keep_names(cls.train_dir, cifar10_input.class_names(cls.data_dir))
     cls.checkpoint = cls._save(os.path.join(cls.train_dir, 'model.ckpt'), 12)
-
-  @classmethod
-  def tearDownClass(cls):
-    shutil.rmtree(cls.root)
-    super().tearDownClass()
 
   @classmethod
   def _save(cls, path, step, broken=False):

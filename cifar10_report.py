@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+import cifar10_checkpoint
 from cifar10_app import Failure
 from cifar10_tf import tf
 
@@ -220,3 +221,10 @@ def hyper_parameters(values, run, label=''):
       hparams.session_start_pb(known, group_name=run)):
     found.MergeFrom(tf.Summary.FromString(part.SerializeToString()))
   return found
+
+
+def add_hyper_parameters(writer, train_dir, step, label=''):
+  """Writes `hyper_parameters` of the run in a directory, if its trainer has told them."""
+  status = cifar10_checkpoint.read_status(train_dir)
+  if 'hparams' in status:
+    writer.add_summary(hyper_parameters(status['hparams'], status['run'], label), step)

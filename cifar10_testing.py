@@ -1,4 +1,4 @@
-"""What the tests of all trainers share: a small data set, a directory, options, what was saved."""
+"""What tests share: a small data set, a directory, options, what was saved."""
 import os
 import shutil
 import tempfile
@@ -23,20 +23,26 @@ def tensors(path):
   return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
-class TrainerTestCase(tf.test.TestCase):
-  """Has `data_dir`, a drawn data set of EXAMPLES training pictures, and a new `train_dir`."""
-  EXAMPLES = 96  # 12 batches of 8
+class SampleTestCase(tf.test.TestCase):
+  """Has `data_dir`, a drawn data set, in `root`, a directory that all tests of the class share."""
+  EXAMPLES, TEST_EXAMPLES = 50, 20  # pictures for training, and in the test file
 
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls.data_dir = tempfile.mkdtemp()
-    cifar10_sample.make_sample(cls.data_dir, cls.EXAMPLES, 20)
+    cls.root = tempfile.mkdtemp()
+    cls.data_dir = os.path.join(cls.root, 'data')
+    cifar10_sample.make_sample(cls.data_dir, cls.EXAMPLES, cls.TEST_EXAMPLES)
 
   @classmethod
   def tearDownClass(cls):
-    shutil.rmtree(cls.data_dir)
+    shutil.rmtree(cls.root)
     super().tearDownClass()
+
+
+class TrainerTestCase(SampleTestCase):
+  """Has a new `train_dir` for each test, too."""
+  EXAMPLES = 96  # 12 batches of 8
 
   def setUp(self):
     super().setUp()

@@ -223,9 +223,7 @@ def _run_name(directory):
 def event_writer(train_dir, step):
   """Returns the writer of events, with the graph, and from `step` on the hyper-parameters."""
   writer = tf.summary.FileWriterCache.get(train_dir)
-  status = cifar10_checkpoint.read_status(train_dir)
-  if 'hparams' in status:
-    writer.add_summary(cifar10_report.hyper_parameters(status['hparams'], status['run']), step)
+  cifar10_report.add_hyper_parameters(writer, train_dir, step)
   return writer
 
 
