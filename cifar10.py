@@ -160,9 +160,12 @@ def _summarise(x, weights=None):
 
 
 def _weights(shape, stddev, weight_decay=None):
-  """Returns the variable `weights`; its decay, if any, joins the collection 'losses'."""
-  weights = tf.get_variable(
-      'weights', shape, initializer=tf.truncated_normal_initializer(stddev=stddev))
+  """Returns the value of the variable `weights`; its decay, if any, joins the collection 'losses'.
+
+  Read once a step: from another machine each reading is a transfer of its own.
+  """
+  weights = tf.convert_to_tensor(tf.get_variable(
+      'weights', shape, initializer=tf.truncated_normal_initializer(stddev=stddev)))
   if weight_decay is not None:
     decay = tf.multiply(weight_decay, tf.nn.l2_loss(weights), name='weight_loss')
     tf.add_to_collection('losses', decay)
@@ -385,6 +388,20 @@ def _average_losses(total_loss):
   return averages_op
 
 
+class _VariableAverages(tf.train.ExponentialMovingAverage):
+  """Averages of variables, computed on the device of each: the class itself keeps them there only.
+
+  Elsewhere a step would fetch variable and average, and send back the difference.
+  """
+
+  def apply(self, var_list=None):
+    updates = []
+    for device in dict.fromkeys(variable.device for variable in var_list):
+      with tf.device(device):
+        updates.append(super().apply([each for each in var_list if each.device == device]))
+    return tf.group(*updates)
+
+
 def train(total_loss, global_step, batch_size=BATCH_SIZE,
           num_examples=NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN, recipe=TUTORIAL, dtype='float32',
           max_steps=None, compute_gradients=None, synchronise=None):
@@ -422,14 +439,15 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
       gradients = compute_gradients(optimizer)
     else:
       gradients = optimizer.compute_gradients(total_loss)
-    averages = tf.train.ExponentialMovingAverage(average_decay(recipe, max_steps), global_step)
+    averages = _VariableAverages(average_decay(recipe, max_steps), global_step)
     if synchronise:
       optimizer = synchronise(optimizer, averages)
-    with tf.control_dependencies([averages_op]):
-      train_op = optimizer.apply_gradients(gradients, global_step)
+    # Not after averages_op: where the update is a run of its own, it would compute the loss anew.
+    train_op = optimizer.apply_gradients(gradients, global_step)
     if not synchronise:
       with tf.control_dependencies([train_op]):
         train_op = averages.apply(tf.trainable_variables())
+    train_op = tf.group(train_op, averages_op)
   for gradient, variable in gradients:
     cifar10_summary.histogram(variable.op.name, variable)
     cifar10_summary.histogram(variable.op.name + '/gradients', gradient)

@@ -308,6 +308,20 @@ def _await_others(processes, stopped, grace_seconds):
     each.wait(max(0.0, give_up - time.monotonic()))
 
 
+def _environment(task, cluster):
+  """Returns the environment of a task on this machine, whose cores the workers divide.
+
+  With threads for all cores in each worker, these would wait for one another in the midst of an op.
+  """
+  job, index = task
+  environment = dict(os.environ, TF_CONFIG=json.dumps(
+      {'cluster': cluster.addresses, 'task': {'type': job, 'index': index}}))
+  if task in cluster.workers:
+    threads = max(1, (os.cpu_count() or 1) // len(cluster.workers))
+    environment.setdefault('TF_NUM_INTRAOP_THREADS', str(threads))  # as TensorFlow reads it
+  return environment
+
+
 def run_local(counts, command, log_dir, signals, grace_seconds):
   """Starts a cluster on this machine, and starts again what is killed.
 
@@ -329,10 +343,8 @@ def run_local(counts, command, log_dir, signals, grace_seconds):
   processes = {}
   try:
     for task in tasks:
-      config = {'cluster': addresses, 'task': {'type': task[0], 'index': task[1]}}
-      processes[task] = _Process(
-          task, command, dict(os.environ, TF_CONFIG=json.dumps(config)),
-          os.path.join(log_dir, '%s-%d.log' % task), task == cluster.chief)
+      processes[task] = _Process(task, command, _environment(task, cluster),
+                                 os.path.join(log_dir, '%s-%d.log' % task), task == cluster.chief)
     code = _await_chief(processes.values(), processes[cluster.chief], signals, grace_seconds)
     _await_others(processes.values(), code != 0, grace_seconds)
     return code

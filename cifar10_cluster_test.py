@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 import types
+from unittest import mock
 
 import cifar10_cluster
 from cifar10_app import Failure
@@ -151,6 +152,16 @@ time.sleep(100)
     self.assertLess(time.monotonic() - began, 50)  # the others were ended, not waited for
     self.assertEqual(logs, {'ps-0.log': 'ps 0 2\n', 'worker-0.log': 'worker 0 2\n',
                             'worker-1.log': 'worker 1 2\n' * 2})
+
+  def testWorkersDivideTheCores(self):
+    program = 'import os; print(os.environ.get("TF_NUM_INTRAOP_THREADS"), flush=True)'
+    with mock.patch.object(os, 'cpu_count', return_value=7), mock.patch.dict(os.environ):
+      os.environ.pop('TF_NUM_INTRAOP_THREADS', None)
+      _, logs = self._run(program, {'ps': 1, 'worker': 3})
+      self.assertEqual([logs[name] for name in sorted(logs)], ['None\n'] + ['2\n'] * 3)
+      os.environ['TF_NUM_INTRAOP_THREADS'] = '5'  # the user's own
+      _, logs = self._run(program, {'ps': 1, 'worker': 1})
+      self.assertEqual(logs['worker-0.log'], '5\n')
 
   def testSignalGoesToTheChief(self):
     program = '''

@@ -51,14 +51,47 @@ def _tensors(directory):
   return cifar10_testing.tensors(cifar10_checkpoint.find_latest(directory))
 
 
+def _run_with(op):
+  """All ops that run when this one does."""
+  found, waiting = set(), [op]
+  while waiting:
+    each = waiting.pop()
+    if each not in found:
+      found.add(each)
+      waiting += [tensor.op for tensor in each.inputs] + each.control_inputs
+  return found
+
+
 class PlacementTest(tf.test.TestCase):
 
-  def testVariablesGoToTheServerWithFewestBytes(self):
-    cluster = cifar10_cluster.Cluster({'ps': ['a:1', 'b:1'], 'worker': ['c:1']}, 'worker', 0)
+  @contextlib.contextmanager
+  def _built(self, servers=1, **changes):
+    """Builds a worker's graph, for as long as it is looked at; yields what `build` returns."""
+    addresses = {'ps': ['a:1', 'b:1'][:servers], 'worker': ['c:1']}
     batch = np.zeros([2, 24, 24, 3], np.float32), np.zeros([2], np.int32)
     with tf.Graph().as_default(), mock.patch.object(
         cifar10_train, 'build_input', return_value=([batch], EXAMPLES)):
-      distributed.build(_options(), cluster, 1)
+      yield distributed.build(
+          _options(**changes), cifar10_cluster.Cluster(addresses, 'worker', 0), 1)
+
+  def testAnUpdateIsMadeOnTheServers(self):
+    """A worker has nothing to do for it, least of all its forward pass once more."""
+    for recipe in 'tutorial', 'fast':
+      with self._built(recipe=recipe) as (_, _, synchronous):
+        update, = synchronous.get_chief_queue_runner().enqueue_ops
+        moved = [op.name for op in _run_with(update) if 'job:worker' in op.device
+                 for tensor in op.outputs if tensor.shape.num_elements() != 1]
+      self.assertEmpty(moved)
+
+  def testAWorkerFetchesEachVariableOnce(self):
+    with self._built() as (step, _, _):
+      fetched = [op.inputs[0].op.name for op in _run_with(step.op) if op.type == 'ReadVariableOp'
+                 and op.inputs[0].op.name.endswith(('weights', 'biases'))]
+    self.assertLen(fetched, 10)
+    self.assertLen(set(fetched), 10)
+
+  def testVariablesGoToTheServerWithFewestBytes(self):
+    with self._built(servers=2):
       devices = {variable.op.name: variable.device for variable in tf.global_variables()}
       local = {variable.op.name: variable.device for variable in tf.local_variables()}
     # local3's 3.5 MB are more than all others, which therefore lie together.
