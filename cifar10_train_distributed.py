@@ -19,6 +19,7 @@ parameter server is lost, the chief restores all from the latest checkpoint.
 """
 import glob
 import logging
+import math
 import os
 import sys
 import threading
@@ -31,6 +32,7 @@ import cifar10_app
 import cifar10_cluster
 import cifar10_eval
 import cifar10_hooks
+import cifar10_input
 import cifar10_train
 from cifar10_app import Failure
 from cifar10_tf import reason, tf
@@ -318,11 +320,33 @@ def _ended_queue(index):
     return tf.FIFOQueue(1000, [tf.bool], [[]], shared_name='ended')
 
 
+def aggregated(options, workers):
+  """Returns how many of the workers' gradients make an update; None for each an update."""
+  return (options.replicas_to_aggregate or workers) if options.sync else None
+
+
+def end_by_epochs(options, workers):
+  """Makes --num_epochs a number of steps, for no worker sees what the others have read.
+
+  An epoch is as many pictures as the files have, whoever reads them. It counts from the first
+  start, as steps do: tasks that are started again must end where the others do.
+
+  Args:
+    options: the parsed flags; `num_epochs` becomes None, and `max_steps` smaller if need be.
+    workers: how many there are.
+  """
+  if options.num_epochs:
+    paths = cifar10_input.data_files(options.data_dir)
+    skip, _ = cifar10_input.hold_out(paths, options.validation_examples)
+    pictures = options.num_epochs * cifar10_input.total_records(paths, skip)
+    a_step = (aggregated(options, workers) or 1) * options.batch_size
+    options.max_steps = min(options.max_steps, math.ceil(pictures / a_step))
+    options.num_epochs = None
+
+
 def _work(options, cluster, server, signals):
   """Trains as one worker, over as many attempts as it takes."""
-  replicas = None
-  if options.sync:
-    replicas = options.replicas_to_aggregate or len(cluster.workers)
+  replicas = aggregated(options, len(cluster.workers))
   # Whom this task cannot do without.
   everyone = cluster.is_chief and replicas == len(cluster.workers)
   needed = [*cluster.servers, *(cluster.workers if everyone else [cluster.chief])]
@@ -405,12 +429,11 @@ def train(options, cluster):
   if options.sync and (options.replicas_to_aggregate or 1) > workers:
     raise Failure('--replicas_to_aggregate=%d, but there are %d workers. Take fewer.'
                   % (options.replicas_to_aggregate, workers))
-  if options.num_epochs:
-    raise Failure('--num_epochs is for one machine: no worker knows what the others have read. '
-                  'Take --max_steps.')
   task = cluster.job, cluster.index
-  if options.seed is not None and cluster.job != 'ps':
-    options.seed += cluster.workers.index(task)  # pictures in an order of its own
+  if cluster.job != 'ps':
+    end_by_epochs(options, workers)
+    if options.seed is not None:
+      options.seed += cluster.workers.index(task)  # pictures in an order of its own
   # It listens at its port on every address of the machine: TensorFlow knows no other way.
   try:
     server = tf.train.Server(tf.train.ClusterSpec(cluster.addresses), cluster.job, cluster.index,
@@ -439,9 +462,10 @@ def main(argv):
       cifar10.maybe_download_and_extract()
     return train(FLAGS, cluster)
   counts = cifar10_cluster.parse_local(FLAGS.local)
+  cifar10.maybe_download_and_extract()
+  end_by_epochs(FLAGS, sum(counts.get(job, 0) for job in ('chief', 'worker')))
   if cifar10_train.begin(FLAGS)[1]:
     return 0
-  cifar10.maybe_download_and_extract()
   command = [sys.executable, os.path.abspath(__file__),
              *sys.argv[1:], '--local=']  # the last one counts
   with cifar10_hooks.catch_signals() as signals:

@@ -65,14 +65,14 @@ def _run_with(op):
 class PlacementTest(tf.test.TestCase):
 
   @contextlib.contextmanager
-  def _built(self, servers=1, **changes):
+  def _built(self, servers=1, replicas=1, **changes):
     """Builds a worker's graph, for as long as it is looked at; yields what `build` returns."""
     addresses = {'ps': ['a:1', 'b:1'][:servers], 'worker': ['c:1']}
     batch = np.zeros([2, 24, 24, 3], np.float32), np.zeros([2], np.int32)
     with tf.Graph().as_default(), mock.patch.object(
         cifar10_train, 'build_input', return_value=([batch], EXAMPLES)):
       yield distributed.build(
-          _options(**changes), cifar10_cluster.Cluster(addresses, 'worker', 0), 1)
+          _options(**changes), cifar10_cluster.Cluster(addresses, 'worker', 0), replicas)
 
   def testAnUpdateIsMadeOnTheServers(self):
     """A worker has nothing to do for it, least of all its forward pass once more."""
@@ -82,6 +82,15 @@ class PlacementTest(tf.test.TestCase):
         moved = [op.name for op in _run_with(update) if 'job:worker' in op.device
                  for tensor in op.outputs if tensor.shape.num_elements() != 1]
       self.assertEmpty(moved)
+
+  def testAveragesAreComputedOnTheServers(self):
+    with self._built(servers=2, replicas=None):
+      for variable in tf.trainable_variables():
+        server = re.search(r'ps/task:\d', variable.device)[0]
+        update, = [op for op in tf.get_default_graph().get_operations()
+                   if op.type == 'AssignSubVariableOp'
+                   and op.inputs[0].op.name == variable.op.name + '/ExponentialMovingAverage']
+        self.assertIn(server, update.inputs[1].op.device)
 
   def testAWorkerFetchesEachVariableOnce(self):
     with self._built() as (step, _, _):
@@ -155,6 +164,28 @@ class ExactTest(tf.test.TestCase):
         self.assertAllClose(found[name], value, rtol=0, atol=1e-4, msg=name)
         self.assertLess(np.abs(found[name] - value).mean(), 1e-6, msg=name)
     self.assertEqual(set(found), set(expected))
+
+
+class EpochsTest(cifar10_testing.SampleTestCase):
+
+  def _last_step(self, workers, **changes):
+    options = _options(data_dir=self.data_dir, **changes)
+    distributed.end_by_epochs(options, workers)
+    self.assertIsNone(options.num_epochs)  # which would end a worker's own input
+    return options.max_steps
+
+  def testCountThePicturesOfAllWorkers(self):
+    epochs = dict(num_epochs=7, batch_size=8)  # 350 pictures
+    self.assertEqual(self._last_step(3, sync=True, **epochs), 15)  # of 24
+    self.assertEqual(self._last_step(3, sync=True, replicas_to_aggregate=2, **epochs), 22)  # of 16
+    self.assertEqual(self._last_step(3, sync=False, **epochs), 44)  # of 8
+
+  def testHeldOutPicturesDoNotCount(self):
+    self.assertEqual(
+        self._last_step(1, sync=True, num_epochs=1, batch_size=1, validation_examples=10), 40)
+
+  def testMaxStepsMayComeFirst(self):
+    self.assertEqual(self._last_step(2, sync=True, num_epochs=100, max_steps=3), 3)
 
 
 class EventsTest(tf.test.TestCase):
@@ -263,13 +294,15 @@ class ClusterTest(cifar10_testing.TrainerTestCase):
     self.assertEqual(_tensors(self.train_dir)['global_step'], self._step())
 
   def testOtherWaysToUpdateAndAnEvaluator(self):
-    for number, more in enumerate((['--async'], ['--replicas_to_aggregate=1'])):
+    for number, (way, end, last) in enumerate((
+        ('--async', '--max_steps=12', 12),
+        ('--replicas_to_aggregate=1', '--num_epochs=1', EXAMPLES // 4))):
       self.train_dir += str(number)
-      self._start('--local=ps:1,worker:2,evaluator:1', '--max_steps=12', '--num_examples=20',
-                  '--eval_interval_secs=1', '--eval_dir=' + self.train_dir + '/eval', *more)
+      self._start('--local=ps:1,worker:2,evaluator:1', '--num_examples=20', way, end,
+                  '--eval_interval_secs=1', '--eval_dir=' + self.train_dir + '/eval')
       self.assertEqual(self.process.wait(WAIT_SECONDS), 0)
       step = _tensors(self.train_dir)['global_step']
-      self.assertGreaterEqual(step, 12)
+      self.assertBetween(step, last, last + 2)  # others may be in the midst of a step
       for log in 'ps-0', 'worker-1':
         self.assertIn('Done.', self._log(log))
       self.assertIn('at step %d' % step, self._log('evaluator-0'))
@@ -295,8 +328,7 @@ class ClusterTest(cifar10_testing.TrainerTestCase):
     cluster = cifar10_cluster.free_addresses({'ps': 1, 'worker': 2})
     for done, text in (
         (self._task(cluster, 'worker', 2), 'TF_CONFIG says that this is worker 2'),
-        (self._task(cluster, 'worker', 0, '--replicas_to_aggregate=3'), 'there are 2 workers'),
-        (self._task(cluster, 'worker', 0, '--num_epochs=1'), '--num_epochs is for one machine')):
+        (self._task(cluster, 'worker', 0, '--replicas_to_aggregate=3'), 'there are 2 workers')):
       self.assertEqual(done.returncode, 1)
       self.assertRegex(done.stderr, '^Error: [^\n]*%s[^\n]*\n$' % text)
 

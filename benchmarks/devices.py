@@ -31,6 +31,8 @@ PROGRAMS = {
     ALONE: ('cifar10_train.py', '--batch_size=128'),
     '2 towers of 64': ('cifar10_train_multi_gpu.py', '--num_gpus=2', '--tower_device=cpu',
                        '--batch_size=64'),
+    '1 worker of 128, 1 server': ('cifar10_train_distributed.py', '--local=ps:1,worker:1',
+                                  '--batch_size=128'),
     '2 workers of 64, 1 server': ('cifar10_train_distributed.py', '--local=ps:1,worker:2',
                                   '--batch_size=64'),
 }
