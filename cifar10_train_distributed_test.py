@@ -293,20 +293,26 @@ class ClusterTest(cifar10_testing.TrainerTestCase):
     # What was saved is what went on: the last checkpoint is of the step that the log ends with.
     self.assertEqual(_tensors(self.train_dir)['global_step'], self._step())
 
-  def testOtherWaysToUpdateAndAnEvaluator(self):
-    for number, (way, end, last) in enumerate((
-        ('--async', '--max_steps=12', 12),
-        ('--replicas_to_aggregate=1', '--num_epochs=1', EXAMPLES // 4))):
-      self.train_dir += str(number)
-      self._start('--local=ps:1,worker:2,evaluator:1', '--num_examples=20', way, end,
-                  '--eval_interval_secs=1', '--eval_dir=' + self.train_dir + '/eval')
-      self.assertEqual(self.process.wait(WAIT_SECONDS), 0)
-      step = _tensors(self.train_dir)['global_step']
-      self.assertBetween(step, last, last + 2)  # others may be in the midst of a step
-      for log in 'ps-0', 'worker-1':
-        self.assertIn('Done.', self._log(log))
-      self.assertIn('at step %d' % step, self._log('evaluator-0'))
-    done = subprocess.run(self._command('--local=ps:1,worker:2', '--max_steps=12'),
+  def _trains_to(self, last, *more):
+    """Runs a cluster to its end; returns the step."""
+    self._start(*more)
+    self.assertEqual(self.process.wait(WAIT_SECONDS), 0)
+    step = _tensors(self.train_dir)['global_step']
+    self.assertBetween(step, last, last + 2)  # others may be in the midst of a step
+    for log in 'ps-0', 'worker-1':
+      self.assertIn('Done.', self._log(log))
+    return step
+
+  def testAnUpdateOfEachGradientAndAnEvaluator(self):
+    step = self._trains_to(
+        12, '--local=ps:1,worker:2,evaluator:1', '--async', '--max_steps=12', '--num_examples=20',
+        '--eval_interval_secs=1', '--eval_dir=' + self.train_dir + '/eval')
+    self.assertIn('at step %d' % step, self._log('evaluator-0'))
+
+  def testABackupWorkerAndEpochs(self):
+    epoch = '--num_epochs=1', '--replicas_to_aggregate=1'
+    self._trains_to(EXAMPLES // 4, *epoch)
+    done = subprocess.run(self._command('--local=ps:1,worker:2', *epoch),
                           capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
     self.assertEqual(done.returncode, 0)
     self.assertIn('Nothing to do', done.stdout)
