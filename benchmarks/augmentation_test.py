@@ -40,7 +40,7 @@ class AugmentationBenchmarkTest(tf.test.TestCase):
         data_dir=self.data_dir, out=self.out, train_examples=40, held_out_examples=25, steps=4,
         batch_size=8, seeds=2)
     augmentation.FLAGS.mark_as_parsed()
-    sets = {'noise': 'noise'}
+    sets = {'none': 'none', 'noise': 'noise'}
     with mock.patch.object(augmentation, 'SETS', sets), \
          contextlib.redirect_stdout(io.StringIO()):
       results = augmentation.run_all(options)

@@ -56,7 +56,7 @@ class RecipesTest(tf.test.TestCase):
     options = types.SimpleNamespace(
         out=os.path.join(directory, 'out'), runs=['fast:6'], ablation_steps=1, seeds=1, points=2,
         score='test', score_views=['2'], data_dir=data_dir, batch_size=16, use_fp16=False,
-        pace_steps=2, pace_rounds=1)
+        pace_steps=2, pace_rounds=2)
     with contextlib.redirect_stdout(io.StringIO()):
       results = recipes.run_all(options)
       with mock.patch.object(recipes, 'run', side_effect=AssertionError('it was done')):
@@ -67,7 +67,7 @@ class RecipesTest(tf.test.TestCase):
     self.assertEqual(list(found['views']), ['2'])
     with contextlib.redirect_stdout(io.StringIO()):
       seconds = recipes.paces(options)
-    self.assertLen(seconds['fast, 6 steps'], 1)
+    self.assertLen(seconds['fast, 6 steps'], 2)
     self.assertGreater(min(seconds['fast, 6 steps']), 0)
     path = os.path.join(directory, 'curves.png')
     recipes.draw(results, seconds, path)
