@@ -139,6 +139,17 @@ def _scaffold(train_dir, keep_checkpoints):
       ready_op=nothing, ready_for_local_init_op=nothing)
 
 
+def training_part(options):
+  """Returns what to skip of each training file, as `cifar10_input.hold_out`, and what an epoch has.
+
+  Args:
+    options: the parsed flags, or anything with their names as attributes.
+  """
+  paths = cifar10_input.data_files(options.data_dir)
+  skip, _ = cifar10_input.hold_out(paths, options.validation_examples)
+  return skip, cifar10_input.total_records(paths, skip)
+
+
 def build_input(options, draws=1):
   """Builds the input that the flags ask for.
 
@@ -150,8 +161,7 @@ def build_input(options, draws=1):
     A list of `draws` pairs: images float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3] and labels int32 [B];
     and how many pictures an epoch has.
   """
-  paths = cifar10_input.data_files(options.data_dir)
-  skip, _ = cifar10_input.hold_out(paths, options.validation_examples)
+  skip, num_examples = training_part(options)
   if options.seed is not None:
     tf.set_random_seed(options.seed)
   drawn = cifar10_input.distorted_inputs(
@@ -159,7 +169,7 @@ def build_input(options, draws=1):
       repeatable=options.seed is not None, augment=cifar10_augment.parse(options.augment),
       readers=options.read_threads, distorters=options.distort_threads, skip=skip, draws=draws)
   tf.summary.image('images', drawn[0][0], max_outputs=10)
-  return drawn, cifar10_input.total_records(paths, skip)
+  return drawn, num_examples
 
 
 def build(options):

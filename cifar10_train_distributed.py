@@ -32,7 +32,6 @@ import cifar10_app
 import cifar10_cluster
 import cifar10_eval
 import cifar10_hooks
-import cifar10_input
 import cifar10_train
 from cifar10_app import Failure
 from cifar10_tf import reason, tf
@@ -336,11 +335,10 @@ def end_by_epochs(options, workers):
     workers: how many there are.
   """
   if options.num_epochs:
-    paths = cifar10_input.data_files(options.data_dir)
-    skip, _ = cifar10_input.hold_out(paths, options.validation_examples)
-    pictures = options.num_epochs * cifar10_input.total_records(paths, skip)
-    a_step = (aggregated(options, workers) or 1) * options.batch_size
-    options.max_steps = min(options.max_steps, math.ceil(pictures / a_step))
+    _, num_examples = cifar10_train.training_part(options)
+    a_step = (aggregated(options, workers) or 1) * options.batch_size  # pictures
+    options.max_steps = min(options.max_steps,
+                            math.ceil(options.num_epochs * num_examples / a_step))
     options.num_epochs = None
 
 
