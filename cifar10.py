@@ -81,7 +81,7 @@ TUTORIAL = Recipe(learning_rate=0.1, epochs_per_decay=350.0, decay_factor=0.1,
 # runs, one each, on 5,000 held-out pictures: docs/accuracy.md.
 FAST = Recipe(
     learning_rate=0.05, momentum=0.9, muon_rate=0.02, muon_decay=300.0, warmup=0.05,
-    weight_decay=0.002, averaged_share=0.05, augment='crop,flip', max_steps=12000)
+    weight_decay=0.002, averaged_share=0.05, augment='crop:4..1,flip', max_steps=12000)
 RECIPES = {'tutorial': TUTORIAL, 'fast': FAST}
 
 

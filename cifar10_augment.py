@@ -12,6 +12,10 @@ Geometric distortions are 3x3 matrices that say which point of the picture a pix
 shows. Coordinates (x, y, 1) count pixels to the right and down from the centre, so the matrices of
 several distortions multiply, and the picture is resampled once however many there are.
 
+A strength may change over training, as in crop:4..1: many views of a picture at first, so that none
+is learned by heart, and at last views near the one that is looked at in use. `distort` is told how
+far training is.
+
 Summary of available functions:
 
   # What a picture goes through on its way into training, and into evaluation.
@@ -30,6 +34,7 @@ from cifar10_tf import tf
 VIEWS = (1, 2, 10, 18)  # how many views of a picture there can be
 IMAGE_SIZE = 24  # pixels; height and width of what the network sees, cut from 32 as cuda-convnet's
 BORDERS = ('REFLECT', 'NEAREST', 'WRAP', 'CONSTANT')
+RADIANS = math.pi / 180  # a degree
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # red, green, blue in grey: ITU-R BT.601
 
 
@@ -45,9 +50,14 @@ def _matrix(rows):
   return tf.reshape(tf.stack(columns, axis=1), [-1, 3, 3])
 
 
+def _whole(pixels):
+  """Returns a number of pixels as an int, unless it is an int32 scalar that changes."""
+  return pixels if isinstance(pixels, tf.Tensor) else int(pixels)
+
+
 def _translation(count, pixels):
   """Moves along x and along y by whole pixels, drawn from -pixels..pixels."""
-  pixels = int(pixels)
+  pixels = _whole(pixels)
   x, y = tf.unstack(tf.cast(tf.random.uniform([2, count], -pixels, pixels + 1, tf.int32),
                             tf.float32))  # [B] each
   return _matrix([[1, 0, x],
@@ -57,7 +67,7 @@ def _translation(count, pixels):
 
 def _rotation(count, degrees):
   """Turns by an angle drawn from [-degrees, degrees)."""
-  angle = tf.random.uniform([count], -math.radians(degrees), math.radians(degrees))
+  angle = degrees * RADIANS * tf.random.uniform([count], -1.0, 1.0)
   cos, sin = tf.cos(angle), tf.sin(angle)
   return _matrix([[cos, -sin, 0],
                   [sin, cos, 0],
@@ -66,7 +76,7 @@ def _rotation(count, degrees):
 
 def _scaling(count, factor):
   """Enlarges by a factor drawn from [1 / factor, factor), larger as likely as smaller."""
-  shrink = tf.exp(tf.random.uniform([count], -math.log(factor), math.log(factor)))
+  shrink = tf.exp(tf.math.log(factor) * tf.random.uniform([count], -1.0, 1.0))
   return _matrix([[shrink, 0, 0],
                   [0, shrink, 0],
                   [0, 0, 1]])
@@ -258,8 +268,7 @@ def hue(images, degrees):
 
   The matrix is Rodrigues' for the axis (1, 1, 1) / sqrt(3); greys stay as they are.
   """
-  angle = tf.random.uniform([tf.shape(images)[0], 1, 1], -math.radians(degrees),
-                            math.radians(degrees))
+  angle = degrees * RADIANS * tf.random.uniform([tf.shape(images)[0], 1, 1], -1.0, 1.0)
   cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / math.sqrt(3)
   turn = (tf.cos(angle) * np.eye(3, dtype=np.float32) + tf.sin(angle) * cross
           + (1 - tf.cos(angle)) * np.full([3, 3], 1 / 3, np.float32))  # [B, 3, 3]
@@ -275,7 +284,7 @@ def noise(images, stddev):
 @_coloured
 def cutout(images, pixels):
   """Covers a square of each picture, anywhere, with its mean: https://arxiv.org/abs/1708.04552."""
-  pixels, size = int(pixels), images.shape[1:3]
+  pixels, size = _whole(pixels), images.shape[1:3]
   inside = []
   for axis in (1, 2):  # the square may hang over the edge: its middle is within the picture
     begin = tf.random.uniform([tf.shape(images)[0], 1], 0, size[axis - 1], tf.int32) - pixels // 2
@@ -299,9 +308,10 @@ class Kind(NamedTuple):
   colour: object = None  # function on pictures, for the others
 
 
+PIXELS = 'pixels'  # the unit of strengths that are whole numbers
 KINDS = {
-    'crop': Kind((4,), 'pixels', 'kept: the thing is in the middle', _translation),
-    'translate': Kind((4,), 'pixels', 'kept, while most of it is seen', _translation),
+    'crop': Kind((4,), PIXELS, 'kept: the thing is in the middle', _translation),
+    'translate': Kind((4,), PIXELS, 'kept, while most of it is seen', _translation),
     'rotate': Kind((15,), 'degrees', 'kept, as photographers tilt', _rotation, smooth=True),
     'scale': Kind((1.2,), 'factor', 'kept, as things come near and far', _scaling, smooth=True),
     'flip': Kind((0.5,), 'probability', 'kept: the mirror image of a horse is a horse', _mirror),
@@ -314,33 +324,71 @@ KINDS = {
     'saturation': Kind((0.5, 1.5), 'factor', 'kept', colour=saturation),
     'hue': Kind((18,), 'degrees', 'kept, while small: a green deer is rare', colour=hue),
     'noise': Kind((8,), 'grey levels', 'kept', colour=noise),
-    'cutout': Kind((8,), 'pixels', 'kept, while most of it is seen', colour=cutout),
+    'cutout': Kind((8,), PIXELS, 'kept, while most of it is seen', colour=cutout),
 }
 LARGEST = 1000  # of any unit; beyond it is a slip, or nothing that float32 can hold
 COLOUR = ('brightness', 'contrast')  # what 'colour' stands for: the tutorial's two
 
 
+class Change(NamedTuple):
+  """A strength that changes over training."""
+  first: tuple
+  last: tuple
+
+
+def _numbers(name, text):
+  """Reads '15' or '0.2-1.8' as numbers that fit a distortion; returns None if they do not."""
+  try:
+    numbers = tuple(float(part) for part in text.split('-'))
+  except ValueError:
+    return None
+  sound = len(numbers) == len(KINDS[name].strength) and numbers == tuple(sorted(numbers))
+  sound = sound and all(0 <= number <= LARGEST for number in numbers)  # neither nan nor inf
+  if KINDS[name].unit == PIXELS:
+    sound = sound and numbers[0] == int(numbers[0])
+  if name == 'scale':
+    sound = sound and numbers[0] >= 1
+  if 'flip' in name:
+    sound = sound and numbers[0] <= 1
+  return numbers if sound else None
+
+
 def _strength(name, text):
-  """Reads '15' or '0.2-1.8' as the strength of a distortion; '' is its default."""
+  """Reads '15', '0.2-1.8' or, with '..' between two, a Change; '' is the default."""
   default = KINDS[name].strength
   if not text:
     return default
-  try:
-    strength = tuple(float(part) for part in text.split('-'))
-  except ValueError:
-    strength = ()
-  sound = len(strength) == len(default) and strength == tuple(sorted(strength))
-  sound = sound and all(0 <= number <= LARGEST for number in strength)  # neither nan nor inf
-  if name in ('crop', 'translate', 'cutout'):
-    sound = sound and strength[0] == int(strength[0])
-  if name == 'scale':
-    sound = sound and strength[0] >= 1
-  if 'flip' in name:
-    sound = sound and strength[0] <= 1
-  if not sound:
+  ends = [_numbers(name, part) for part in text.split('..')]
+  if None in ends or len(ends) > 2:
     raise Failure('%r is no strength of %s; its default is %s:%s (%s).' % (
         text, name, name, '-'.join('%g' % number for number in default), KINDS[name].unit))
-  return strength
+  return ends[0] if len(ends) == 1 else Change(*ends)
+
+
+def strength_at(name, strength, progress):
+  """Returns how strong a distortion is at a time of training.
+
+  Args:
+    name: of KINDS.
+    strength: as `parse` returns it.
+    progress: share of the steps that are done: a float or a float32 scalar, 0 to 1.
+
+  Returns:
+    The strength as it is; of a Change, a tuple of scalars, float32 that go from first to last in a
+    line, or int32 if they are pixels: each whole number of the way has the same share of the steps.
+  """
+  if not isinstance(strength, Change):
+    return strength
+  progress = tf.clip_by_value(tf.cast(progress, tf.float32), 0, 1)
+  found = []
+  for first, last in zip(*strength, strict=True):
+    way = abs(last - first)
+    if KINDS[name].unit == PIXELS:
+      done = tf.cast(tf.minimum(tf.floor((way + 1) * progress), way), tf.int32)
+      found.append(int(first) + (done if last > first else -done))
+    else:
+      found.append(first + (last - first) * progress)
+  return tuple(found)
 
 
 def parse(text):
@@ -348,11 +396,11 @@ def parse(text):
 
   Args:
     text: names of KINDS, or 'colour' for the tutorial's brightness and contrast, with commas
-      between; a strength may follow a colon, a range written low-high. '' or 'none' is no
-      distortion.
+      between; a strength may follow a colon, a range written low-high, one that changes over
+      training first..last. '' or 'none' is no distortion.
 
   Returns:
-    A tuple of (name, strength).
+    A tuple of (name, strength), each strength a tuple of numbers, or a Change between two.
 
   Raises:
     Failure: a name is unknown or there twice, or a strength does not fit it.
@@ -397,7 +445,7 @@ def centre(images, size=IMAGE_SIZE):
   return images[:, top:top + size, left:left + size]
 
 
-def distort_levels(images, augment, size=IMAGE_SIZE):
+def distort_levels(images, augment, size=IMAGE_SIZE, progress=0.0):
   """Distorts pictures and leaves them in grey levels, as `distort` does before it standardises.
 
   Args:
@@ -405,10 +453,12 @@ def distort_levels(images, augment, size=IMAGE_SIZE):
     augment: what `parse` returned. All geometric ones together resample once; the others follow in
       their order.
     size: height and width of the result, pixels.
+    progress: how far training is, for strengths that change: a float or a float32 scalar, 0 to 1.
 
   Returns:
     float32 [B, size, size, 3].
   """
+  augment = [(name, strength_at(name, strength, progress)) for name, strength in augment]
   geometric = [(KINDS[name], strength) for name, strength in augment if KINDS[name].matrices]
   if geometric:
     count = tf.shape(images)[0]
@@ -425,13 +475,13 @@ def distort_levels(images, augment, size=IMAGE_SIZE):
   return images
 
 
-def distort(images, augment=TUTORIAL, size=IMAGE_SIZE):
+def distort(images, augment=TUTORIAL, size=IMAGE_SIZE, progress=0.0):
   """Distorts pictures for training; arguments as for `distort_levels`.
 
   Returns:
     float32 [B, size, size, 3], each picture with mean 0 and variance 1.
   """
-  return standardise(distort_levels(images, augment, size))
+  return standardise(distort_levels(images, augment, size, progress))
 
 
 def shrink(image, size):

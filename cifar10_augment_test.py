@@ -416,6 +416,49 @@ class DistortTest(tf.test.TestCase):
       self.assertAllClose(after.std(axis=(1, 2, 3)), np.ones(8), atol=1e-2)
 
 
+class ChangeTest(tf.test.TestCase):
+
+  def testPixelsShareTheStepsEvenly(self):
+    for text, way in ('4..1', [4, 3, 2, 1]), ('0..3', [0, 1, 2, 3]), ('2..2', [2]):
+      (_, strength), = cifar10_augment.parse('crop:' + text)
+      shown = _run(lambda progress, s=strength: tf.stack(
+          [cifar10_augment.strength_at('crop', s, each)[0] for each in tf.unstack(progress)]),
+                   (np.arange(12) / 12).astype(np.float32))
+      self.assertEqual(shown.dtype, np.int32)
+      self.assertAllEqual(shown, np.repeat(way, 12 // len(way)))
+
+  def testOthersGoInALine(self):
+    (_, strength), = cifar10_augment.parse('contrast:0.2-1.8..0.6-1')
+    for progress, low, high in (0.0, 0.2, 1.8), (0.25, 0.3, 1.6), (1.0, 0.6, 1.0), (1.5, 0.6, 1.0):
+      self.assertAllClose(_run(lambda x, s=strength: cifar10_augment.strength_at('contrast', s, x),
+                               np.float32(progress)), (low, high))
+
+  def testWhatDoesNotChangeStaysAsItIs(self):
+    for name, strength in cifar10_augment.parse('crop:3,contrast:0.6-1.4'):
+      self.assertIs(cifar10_augment.strength_at(name, strength, 0.5), strength)
+
+  def testCropWandersLess(self):
+    augment = cifar10_augment.parse('crop:4..1')
+    for progress, pixels in (0.0, 4), (0.3, 3), (0.6, 2), (1.0, 1):
+      levels = _run(lambda x, p=progress: cifar10_augment.distort_levels(x, augment, progress=p),
+                    _ramp(400))
+      moved = levels[:, 0, 0, :2] - 4  # of 8 pixels of room
+      self.assertAllEqual(np.unique(moved), np.arange(-pixels, pixels + 1))
+
+  def testEveryKindCanFadeOut(self):
+    """At the end pictures are as they were."""
+    pictures = np.broadcast_to(_pictures(1), [16, 32, 32, 3])
+    for name, kind in cifar10_augment.KINDS.items():
+      none = {'scale': '1', 'contrast': '1-1', 'saturation': '1-1'}.get(name, '0')
+      augment = cifar10_augment.parse('%s:%s..%s' % (
+          name, '-'.join('%g' % number for number in kind.strength), none))
+      begin, end = (_run(lambda x, p=progress, a=augment: cifar10_augment.distort_levels(
+          x, a, 32, p), pictures) for progress in (0.0, 1.0))
+      with self.subTest(name):
+        self.assertGreater(len({picture.tobytes() for picture in begin}), 1)
+        self.assertAllClose(end, pictures, atol=1e-3)
+
+
 class ParseTest(tf.test.TestCase):
 
   def testList(self):
@@ -423,6 +466,8 @@ class ParseTest(tf.test.TestCase):
         ('crop', (4,)), ('flip', (0.5,)), ('brightness', (63,)), ('contrast', (0.2, 1.8)),
         ('rotate', (20.0,))))
     self.assertEqual(cifar10_augment.parse('contrast:0.6-1.4'), (('contrast', (0.6, 1.4)),))
+    self.assertEqual(cifar10_augment.parse('crop:4..1,contrast:0.2-1.8..1-1'), (
+        ('crop', ((4,), (1,))), ('contrast', ((0.2, 1.8), (1, 1)))))
     self.assertEqual(cifar10_augment.parse(' none'), ())
     self.assertEqual(cifar10_augment.TUTORIAL, cifar10_augment.parse('crop,flip,colour'))
 
@@ -441,6 +486,10 @@ class ParseTest(tf.test.TestCase):
         ('crop:inf', "'inf' is no strength of crop"),
         ('noise:1e30', "'1e30' is no strength of noise"),
         ('translate:-3', "'-3' is no strength of translate"),
+        ('crop:4..', "'4..' is no strength of crop; its default is crop:4 .pixels"),
+        ('crop:4..1.5', "'4..1.5' is no strength of crop"),
+        ('crop:4..2..1', "'4..2..1' is no strength of crop"),
+        ('contrast:0.2-1.8..1', "'0.2-1.8..1' is no strength of contrast"),
         ('crop,,flip', "unknown distortion ''"),
         ('none,crop', "unknown distortion 'none'"),
         ('colour:2', 'colour takes no strength; give brightness and contrast theirs'),

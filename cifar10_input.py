@@ -280,20 +280,55 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, repeatab
   return drawn[0] if draws is None else drawn
 
 
+def _progress(max_steps, steps_a_batch):
+  """Builds how far training is, by the batches made.
+
+  The global step is behind what waits in the queues, now by more, now by less. By a count of its
+  own the input makes the same batches in every run with one seed, and that of step n for step n.
+
+  Args:
+    max_steps: of the whole training.
+    steps_a_batch: by how much the global step goes on while this input makes one batch.
+
+  Returns:
+    Two float32 scalars, 0 to 1: as it is; and for one batch more, which is counted then.
+  """
+  step = tf.train.get_or_create_global_step()
+  made = tf.Variable(lambda: tf.cast(step, tf.float64) / steps_a_batch, name='batches_made',
+                     trainable=False, collections=[tf.GraphKeys.LOCAL_VARIABLES])
+  return [tf.cast(count * (steps_a_batch / max_steps), tf.float32)
+          for count in (made, made.assign_add(1) - 1)]
+
+
 def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True, repeatable=False,
                      augment=cifar10_augment.TUTORIAL, readers=READERS, distorters=DISTORTERS,
-                     skip=(0, 0), draws=None):
+                     skip=(0, 0), draws=None, max_steps=None, steps_a_batch=None):
   """Builds shuffled and distorted batches of the training files.
 
   Args:
     data_dir: directory that holds DIRECTORY.
     batch_size, num_epochs, shuffle, repeatable, readers, distorters, skip, draws: as for `batches`.
-    augment: how to distort, as `cifar10_augment.parse` returns it.
+    augment: how to distort, as `cifar10_augment.parse` returns it. For strengths that change, run
+      `tf.local_variables_initializer()` once the global step has its value.
+    max_steps: steps of the whole training, over which strengths change; None: they stay what they
+      are at first.
+    steps_a_batch: by how much the global step goes on while this input makes one batch; 1 / draws
+      if not given.
 
   Returns:
     As `batches`.
   """
-  prepare = functools.partial(cifar10_augment.distort, augment=augment)
+  changing = [(name, strength) for name, strength in augment
+              if isinstance(strength, cifar10_augment.Change)]
+
+  def prepare(images):
+    progress = 0.0
+    if changing and max_steps:
+      now, progress = _progress(max_steps, steps_a_batch or 1 / (draws or 1))
+      for name, strength in changing:
+        for number in cifar10_augment.strength_at(name, strength, now):
+          tf.summary.scalar(name, number)
+    return cifar10_augment.distort(images, augment, progress=progress)
   return batches(data_files(data_dir), batch_size, prepare, num_epochs, shuffle, repeatable,
                  readers, distorters, skip, draws)
 

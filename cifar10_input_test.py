@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+import cifar10_augment
 import cifar10_input
 from cifar10_app import Failure
 from cifar10_tf import tf
@@ -279,6 +280,53 @@ class InputsTest(InputTestCase):
     self.assertEqual(images.shape, (90, 24, 24, 3))
     self.assertAllClose(images.mean(axis=(1, 2, 3)), np.zeros(90), atol=1e-3)
     self.assertAllClose(images.std(axis=(1, 2, 3)), np.ones(90), atol=1e-2)
+
+
+class ChangeTest(InputTestCase):
+  """Strengths that change over training, read off where a bright pixel of the middle is shown."""
+
+  def _strengths(self, batches, step=0, draws=None, **options):
+    """Returns how far off the centre crops went, batch by batch."""
+    records = numbered_records(0, 60)
+    records[:, 1:] = 0
+    records[:, 1 + 16 * 32 + 16] = 255  # row 16, column 16 of red
+    for name in TRAIN_FILES:
+      self.write('cifar-10-batches-bin/' + name, records)
+    strengths = []
+    with tf.Graph().as_default(), tf.Session() as session:
+      tf.set_random_seed(1)
+      drawn = cifar10_input.distorted_inputs(
+          self.directory, 60, augment=cifar10_augment.parse('crop:4..1'), repeatable=True,
+          draws=draws, **options)
+      self.shown = tf.get_collection(tf.GraphKeys.SUMMARIES)
+      session.run(tf.train.get_or_create_global_step().assign(step))
+      session.run(tf.local_variables_initializer())
+      coord = tf.train.Coordinator()
+      tf.train.start_queue_runners(session, coord)
+      while len(strengths) < batches:
+        for images, _ in session.run(drawn if draws else [drawn]):
+          places = images[..., 0].reshape(60, -1).argmax(axis=1)
+          strengths.append(abs(np.stack(np.unravel_index(places, (24, 24))) - 12).max())
+      coord.request_stop()
+    return strengths
+
+  def testStrengthFollowsTheSteps(self):
+    self.assertEqual(self._strengths(10, max_steps=8), [4, 4, 3, 3, 2, 2, 1, 1, 1, 1])
+    self.assertIn('crop', ' '.join(each.name for each in self.shown))
+
+  def testGoesOnFromTheGlobalStep(self):
+    self.assertEqual(self._strengths(4, step=3, max_steps=8), [3, 2, 2, 1])
+
+  def testStepOfSeveralBatches(self):
+    self.assertEqual(self._strengths(8, draws=2, max_steps=4), [4, 4, 3, 3, 2, 2, 1, 1])
+    self.assertEqual(self._strengths(4, step=2, draws=2, max_steps=4), [2, 2, 1, 1])
+
+  def testStepsOfOthersBetweenBatches(self):
+    self.assertEqual(self._strengths(4, max_steps=8, steps_a_batch=2), [4, 3, 2, 1])
+    self.assertEqual(self._strengths(2, step=4, max_steps=8, steps_a_batch=2), [2, 1])
+
+  def testWithoutAnEndItStaysAsItBegins(self):
+    self.assertEqual(self._strengths(4), [4, 4, 4, 4])
 
 
 class HoldOutTest(InputTestCase):

@@ -37,7 +37,8 @@ flags.DEFINE_enum('recipe', 'tutorial', sorted(cifar10.RECIPES), 'How to train.'
 flags.DEFINE_string('augment', cifar10.TUTORIAL.augment,
                     'Distortions of the pictures, with commas between: colour (which is brightness '
                     'and contrast), %s; or none. A strength may follow a colon, as in rotate:15 or '
-                    'contrast:0.2-1.8. If not given, those of the --recipe.'
+                    'contrast:0.2-1.8; one that changes over training is first..last, as in '
+                    'crop:4..1. If not given, those of the --recipe.'
                     % ', '.join(cifar10_augment.KINDS))
 flags.DEFINE_integer('num_epochs', None,
                      'End after this many passes over the training files, counted from this start, '
@@ -150,12 +151,13 @@ def training_part(options):
   return skip, cifar10_input.total_records(paths, skip)
 
 
-def build_input(options, draws=1):
+def build_input(options, draws=1, steps_a_batch=None):
   """Builds the input that the flags ask for.
 
   Args:
     options: the parsed flags, or anything with their names as attributes.
     draws: batches a step.
+    steps_a_batch: as for `cifar10_input.distorted_inputs`.
 
   Returns:
     A list of `draws` pairs: images float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3] and labels int32 [B];
@@ -167,7 +169,8 @@ def build_input(options, draws=1):
   drawn = cifar10_input.distorted_inputs(
       options.data_dir, options.batch_size, options.num_epochs,
       repeatable=options.seed is not None, augment=cifar10_augment.parse(options.augment),
-      readers=options.read_threads, distorters=options.distort_threads, skip=skip, draws=draws)
+      readers=options.read_threads, distorters=options.distort_threads, skip=skip, draws=draws,
+      max_steps=options.max_steps, steps_a_batch=steps_a_batch)
   tf.summary.image('images', drawn[0][0], max_outputs=10)
   return drawn, num_examples
 

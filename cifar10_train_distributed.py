@@ -104,8 +104,10 @@ def build(options, cluster, replicas):
   with tf.device(place):
     global_step = tf.train.get_or_create_global_step()
     # Queues outlive a lost session in this process's server, but closed: new ones each time.
-    with tf.container('input-%d-%d' % (os.getpid(), time.monotonic_ns())):
-      [(images, labels)], num_examples = cifar10_train.build_input(options)
+    # Its variables count what this worker reads: they are the worker's.
+    with tf.container('input-%d-%d' % (os.getpid(), time.monotonic_ns())), tf.device(worker):
+      [(images, labels)], num_examples = cifar10_train.build_input(
+          options, steps_a_batch=1 if replicas else len(cluster.workers))
     loss = cifar10.loss(cifar10.inference(images, recipe, dtype), labels,
                         label_smoothing=recipe.label_smoothing)
     synchronise = replicas and _synchroniser(replicas, len(cluster.workers), made)

@@ -99,6 +99,19 @@ class PlacementTest(tf.test.TestCase):
     self.assertLen(fetched, 10)
     self.assertLen(set(fetched), 10)
 
+  def testAWorkerCountsItsOwnBatches(self):
+    """For strengths that change: on a server the workers would count in one place."""
+    data_dir = cifar10_sample.make_sample(self.get_temp_dir(), EXAMPLES, 20)
+    cluster = cifar10_cluster.Cluster({'ps': ['a:1'], 'worker': ['b:1', 'c:1']}, 'worker', 1)
+    for replicas, steps_a_batch in (2, 1), (None, 2):
+      with tf.Graph().as_default(), mock.patch.object(
+          cifar10_train, 'build_input', side_effect=cifar10_train.build_input) as build_input:
+        distributed.build(_options(data_dir=os.path.dirname(data_dir), augment='crop:4..1'),
+                          cluster, replicas)
+        count, = [each for each in tf.local_variables() if 'batches_made' in each.name]
+      self.assertIn('/job:worker/task:1/device:CPU:0', count.device)
+      self.assertEqual(build_input.call_args.kwargs, {'steps_a_batch': steps_a_batch})
+
   def testVariablesGoToTheServerWithFewestBytes(self):
     with self._built(servers=2):
       devices = {variable.op.name: variable.device for variable in tf.global_variables()}
@@ -125,7 +138,7 @@ class ExactTest(tf.test.TestCase):
     random = np.random.RandomState(1)
     images = random.normal(size=[32, 24, 24, 3]).astype(np.float32)
     labels = random.randint(10, size=32).astype(np.int32)
-    def build_input(options):
+    def build_input(options, **_):
       queue = tf.FIFOQueue(4, [tf.float32, tf.int32])  # for the hook that waits for a batch
       batch = images[options.part], labels[options.part]
       tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(batch)]))

@@ -204,7 +204,7 @@ class TrainTest(cifar10_testing.TrainerTestCase):
 
   def testFastRecipeTrainsAndGoesOnFromAnother(self):
     self._train(max_steps=2)
-    code, out = self._train(max_steps=6, recipe='fast', summary_steps=1)
+    code, out = self._train(max_steps=6, recipe='fast', summary_steps=1, augment='crop:4..1')
     self.assertEqual(code, 0)
     self.assertIn('Continuing from %s' % self._path(2), out)
     tensors = cifar10_testing.tensors(self._path(6))
@@ -212,6 +212,9 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     rates = _values(self.train_dir, 'learning_rate')
     self.assertAllClose([rates[step] for step in (3, 4, 5, 6)],
                         [0.05 * (6 - done) / 5 for done in (2, 3, 4, 5)])
+    crops = _values(self.train_dir, 'input/batch_queue/crop')  # of the last batch made, so ahead
+    self.assertContainsSubset(crops.values(), [3, 2, 1])
+    self.assertEqual(crops[6], 1)
     # And back: the tutorial's needs no momentum.
     self.assertEqual(self._train(max_steps=7)[0], 0)
     self.assertNotIn('conv1/weights/Momentum', cifar10_testing.tensors(self._path(7)))
@@ -360,7 +363,8 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     runs, losses = [], []
     for i, seed in enumerate((7, 7, 8)):
       train_dir = os.path.join(self.train_dir, str(i))
-      _, out = self._train(seed=seed, max_steps=6, train_dir=train_dir, log_frequency=1)
+      _, out = self._train(seed=seed, max_steps=6, train_dir=train_dir, log_frequency=1,
+                           augment='crop:4..1,flip,colour')
       losses.append(_losses(out))
       runs.append(cifar10_testing.tensors(os.path.join(train_dir, 'model.ckpt-6')))
     for name in runs[0]:

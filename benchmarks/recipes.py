@@ -50,9 +50,11 @@ ABLATION = {
     'no weight decay in the loss': FAST._replace(weight_decay=0.0),
     'label smoothing 0.1': FAST._replace(label_smoothing=0.1),
     "the tutorial's distortions": FAST._replace(augment=TUTORIAL.augment),
-    'with contrast': FAST._replace(augment='crop,flip,contrast:0.6-1.4'),
+    'with contrast': FAST._replace(augment='%s,contrast:0.6-1.4' % FAST.augment),
+    'crop of 4 pixels throughout': FAST._replace(augment='crop:4,flip'),
+    'crop of 1 pixel throughout': FAST._replace(augment='crop:1,flip'),
     'no crop': FAST._replace(augment='flip'),
-    'no flip': FAST._replace(augment='crop'),
+    'no flip': FAST._replace(augment='crop:4..1'),
     'no distortion': FAST._replace(augment='none'),
 }
 
