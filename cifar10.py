@@ -358,7 +358,7 @@ def average_decay(recipe, max_steps=None):
   return 1 - 1 / max(1.0, recipe.averaged_share * (max_steps or recipe.max_steps))
 
 
-def _optimizer(rate, recipe, dtype, max_steps):
+def _optimizer(rate, recipe, max_steps):
   """Returns what updates the variables, at a rate that is a scalar and follows the recipe's."""
   if not recipe.momentum:
     return tf.train.GradientDescentOptimizer(rate)
@@ -369,8 +369,7 @@ def _optimizer(rate, recipe, dtype, max_steps):
            if variable.op.name.endswith('weights') and 'softmax_linear' not in variable.op.name]
   muon_rate = rate * (recipe.muon_rate / recipe.learning_rate)
   muon_decay = recipe.muon_decay / (max_steps or recipe.max_steps)
-  return cifar10_muon.MuonOptimizer(rate, muon_rate, recipe.momentum, names, muon_decay,
-                                    sixteen_bits=dtype != 'float32')
+  return cifar10_muon.MuonOptimizer(rate, muon_rate, recipe.momentum, names, muon_decay)
 
 
 def _average_losses(total_loss):
@@ -432,7 +431,7 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
     rate = learning_rate(global_step, batch_size, num_examples, recipe, max_steps)
     cifar10_summary.scalar('learning_rate', rate)
     averages_op = _average_losses(total_loss)
-    optimizer = _optimizer(rate, recipe, dtype, max_steps)
+    optimizer = _optimizer(rate, recipe, max_steps)
     if dtype == 'float16':
       optimizer = tf.mixed_precision.enable_mixed_precision_graph_rewrite(optimizer)
     if compute_gradients:
