@@ -43,7 +43,7 @@ def orthogonalise(matrix):
   factors = []
   for a, b, c in COEFFICIENTS:
     factors.append(a * eye + b * gram + c * gram @ gram)
-    gram = factors[-1] @ gram @ factors[-1]
+    gram = factors[-1] @ gram @ factors[-1]  # the last one nothing asks for, so it is not computed
   return matrix @ (tf.math.rsqrt(norm) * functools.reduce(tf.matmul, factors))
 
 
