@@ -62,8 +62,10 @@ class Recipe(NamedTuple):
   momentum: float = 0.0  # Nesterov's; 0 for plain gradient descent
   muon_rate: float = 0.0  # as learning_rate, of Muon's steps of weights; 0: steps as all others'
   # Of weights, apart from the loss: each of Muon's steps takes rate * muon_decay / max_steps of
-  # them, so that a long run forgets as much of how it began as a short one.
+  # them, so that a long run forgets as much of how it began as a short one; but no more than
+  # rate * most_muon_decay, for in a few hundred steps they would not grow against that.
   muon_decay: float = 0.0
+  most_muon_decay: float = 0.1
   label_smoothing: float = 0.0  # probability that the loss gives to all classes alike
   # Of the averages that evaluation uses: per step, or as the share of the steps they look back on.
   moving_average_decay: float | None = None
@@ -358,6 +360,11 @@ def average_decay(recipe, max_steps=None):
   return 1 - 1 / max(1.0, recipe.averaged_share * (max_steps or recipe.max_steps))
 
 
+def muon_decay(recipe, max_steps=None):
+  """Returns the decay of weights a step of Muon, in units of its rate."""
+  return min(recipe.muon_decay / (max_steps or recipe.max_steps), recipe.most_muon_decay)
+
+
 def _optimizer(rate, recipe, max_steps):
   """Returns what updates the variables, at a rate that is a scalar and follows the recipe's."""
   if not recipe.momentum:
@@ -368,8 +375,8 @@ def _optimizer(rate, recipe, max_steps):
   names = [variable.op.name for variable in tf.trainable_variables()
            if variable.op.name.endswith('weights') and 'softmax_linear' not in variable.op.name]
   muon_rate = rate * (recipe.muon_rate / recipe.learning_rate)
-  muon_decay = recipe.muon_decay / (max_steps or recipe.max_steps)
-  return cifar10_muon.MuonOptimizer(rate, muon_rate, recipe.momentum, names, muon_decay)
+  return cifar10_muon.MuonOptimizer(rate, muon_rate, recipe.momentum, names,
+                                    muon_decay(recipe, max_steps))
 
 
 def _average_losses(total_loss):

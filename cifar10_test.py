@@ -474,6 +474,19 @@ class FastRecipeTest(tf.test.TestCase):
         session.run(train_op)
         self.assertAllClose(session.run(w), value, rtol=1e-5)
 
+  def testMuonTakesOfTheWeightsByTheLengthOfTheRunButNeverMoreThanItsMost(self):
+    """Where the gradient is zero, decay is all that a step does."""
+    recipe = cifar10.FAST._replace(muon_rate=0.5, warmup=0.0, muon_decay=300.0,
+                                   most_muon_decay=0.1)
+    for max_steps, decay in [(40, 0.1), (2999, 0.1), (3000, 0.1), (6000, 0.05), (30000, 0.01)]:
+      with tf.Graph().as_default(), tf.Session() as session:
+        step = tf.train.get_or_create_global_step()
+        weights = tf.get_variable('layer/weights', initializer=tf.ones([3, 2]))
+        loss = tf.reduce_sum(0 * weights, name='total_loss')
+        train_op = cifar10.train(loss, step, recipe=recipe, max_steps=max_steps)
+        session.run(tf.global_variables_initializer())
+        session.run(train_op)
+        self.assertAllClose(1 - session.run(weights), np.full([3, 2], 0.5 * decay), rtol=1e-4)
 
   def testMuonMovesTheWeightsOfAllLayersButTheLast(self):
     """At a rate of 0 for the others, and Muon's own: each step's length tells."""
