@@ -38,6 +38,7 @@ from cifar10_app import Failure  # noqa: E402
 
 FLAGS = flags.FLAGS
 FAST, TUTORIAL = cifar10.FAST, cifar10.TUTORIAL
+KEEP = 10000  # checkpoints of a run: all, for each is a point of its curve
 ABLATION = {
     'the fast recipe': FAST,
     'no Muon': FAST._replace(muon_rate=0.0),
@@ -106,22 +107,24 @@ def _held_out(options):
   return options.validation_examples if options.score == 'validation' else 0
 
 
-def _train(recipe, steps, directory, options, save_steps, keep):
-  """Trains, or goes on, as the trainer does; returns the checkpoints of every `save_steps`."""
+def _train(recipe, steps, directory, options, save_steps):
+  """Trains, or goes on, as the trainer does.
+
+  Returns:
+    The paths of the checkpoints of every `save_steps`, and of each stop on the way.
+  """
   cifar10.RECIPES['benchmark'] = recipe
   train = runs.options(
       cifar10_train, data_dir=options.data_dir, train_dir=directory, batch_size=options.batch_size,
       max_steps=steps, recipe='benchmark', augment=recipe.augment,
       validation_examples=_held_out(options), save_checkpoint_steps=save_steps,
-      keep_checkpoints=keep, summary_steps=1000, use_fp16=options.use_fp16)
+      keep_checkpoints=KEEP, summary_steps=1000, use_fp16=options.use_fp16)
   os.makedirs(directory, exist_ok=True)
   with contextlib.redirect_stdout(io.StringIO()):
     code = cifar10_train.train(train)
   if code:  # a signal; the next start goes on with this run
     sys.exit(code)
-  return [path for path in cifar10_checkpoint.find_all(directory)
-          if cifar10_checkpoint.step_of(path) % save_steps == 0
-          or cifar10_checkpoint.step_of(path) == steps]
+  return cifar10_checkpoint.find_all(directory)
 
 
 def run(recipe, steps, directory, options):
@@ -137,8 +140,7 @@ def run(recipe, steps, directory, options):
     A dict of lists 'step' and 'precision', one a checkpoint, and a dict 'views' of the last
     checkpoint's precision by views.
   """
-  paths = _train(recipe, steps, directory, options, max(1, steps // options.points),
-                 options.points + 2)
+  paths = _train(recipe, steps, directory, options, max(1, steps // options.points))
   scorers = {
       views: runs.Scorer(data_dir=options.data_dir, batch_size=options.batch_size, views=views,
                          eval_data=options.score, validation_examples=_held_out(options))
@@ -152,7 +154,7 @@ def pace(recipe, options):
   """Returns the seconds of a step: those from one checkpoint of a new run to the next."""
   count = options.pace_steps
   with tempfile.TemporaryDirectory() as directory:
-    *_, first, last = _train(recipe, 2 * count, directory, options, count, 3)
+    *_, first, last = _train(recipe, 2 * count, directory, options, count)
     return (os.stat(last + '.index').st_mtime - os.stat(first + '.index').st_mtime) / count
 
 
@@ -226,8 +228,8 @@ def draw(results, seconds, path):
   """Draws precision over seconds, one line a run and a colour a name, into a PNG file."""
   with chart.panels(path, 1, size=(10, 6)) as (axes,):
     for number, (name, repeats) in enumerate(results.items()):
-      at = statistics.median(seconds[name]) * np.array(repeats[0]['step'][1:])
-      for i, each in enumerate(repeats):
+      for i, each in enumerate(repeats):  # where one was stopped, it has points of its own
+        at = statistics.median(seconds[name]) * np.array(each['step'][1:])
         axes.plot(at, each['precision'][1:], marker='.', color='C%d' % (number % 10),
                   label=None if i else name)
     axes.set(xscale='log', xlabel='seconds of training', ylabel='precision @ 1, one view')

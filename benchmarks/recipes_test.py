@@ -63,6 +63,12 @@ class RecipesTest(tf.test.TestCase):
         self.assertEqual(recipes.run_all(options), results)
     found, = results['fast, 6 steps']
     self.assertEqual(found['step'], [0, 3, 6])
+    # As if it had been stopped at step 2: what was saved there and since is scored too.
+    again = os.path.join(directory, 'again')
+    recipes.run(cifar10.FAST, 2, again, options)
+    resumed = recipes.run(cifar10.FAST, 6, again, options)
+    self.assertEqual(resumed['step'], [0, 1, 2, 5, 6])
+    results['fast, 6 steps'].append(resumed)
     self.assertAllInRange(found['precision'], 0, 1)
     self.assertEqual(list(found['views']), ['2'])
     with contextlib.redirect_stdout(io.StringIO()):
