@@ -60,10 +60,11 @@ class Recipe(NamedTuple):
   decay_factor: float = 0.1  # that the rate is multiplied by at each stair
   warmup: float = 0.0  # share of the steps in which the rate rises from 0
   momentum: float = 0.0  # Nesterov's; 0 for plain gradient descent
-  muon_rate: float = 0.0  # as learning_rate, of Muon's steps of weights; 0: steps as all others'
+  # As learning_rate, of Muon's steps of weights, which want momentum too; 0: steps as all others'.
+  muon_rate: float = 0.0
   # Of weights, apart from the loss: each of Muon's steps takes rate * muon_decay / max_steps of
   # them, so that a long run forgets as much of how it began as a short one; but no more than
-  # rate * most_muon_decay, for in a few hundred steps they would not grow against that.
+  # rate * most_muon_decay, for in a few hundred steps they could not grow against more.
   muon_decay: float = 0.0
   most_muon_decay: float = 0.1
   label_smoothing: float = 0.0  # probability that the loss gives to all classes alike

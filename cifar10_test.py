@@ -465,8 +465,7 @@ class FastRecipeTest(tf.test.TestCase):
       loss = tf.identity(tf.square(w - 3) / 2, name='total_loss')
       train_op = cifar10.train(loss, step, recipe=recipe, max_steps=20)
       session.run(tf.global_variables_initializer())
-      value = velocity = 0.0
-      value = 1.0
+      value, velocity = 1.0, 0.0
       for n in range(5):
         gradient, rate = value - 3, 0.1 * min(1, (20 - n) / 19)
         velocity = 0.8 * velocity + gradient
@@ -490,7 +489,7 @@ class FastRecipeTest(tf.test.TestCase):
 
   def testMuonMovesTheWeightsOfAllLayersButTheLast(self):
     """At a rate of 0 for the others, and Muon's own: each step's length tells."""
-    recipe = cifar10.FAST._replace(learning_rate=1e-12, muon_rate=0.1, warmup=0.0)
+    recipe = cifar10.FAST._replace(learning_rate=1e-12, muon_rate=0.1, muon_decay=0.0, warmup=0.0)
     with tf.Graph().as_default(), tf.Session() as session:
       step = tf.train.get_or_create_global_step()
       images = tf.random.normal([4, 24, 24, 3], seed=1)

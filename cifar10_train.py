@@ -42,7 +42,8 @@ flags.DEFINE_string('augment', cifar10.TUTORIAL.augment,
                     % ', '.join(cifar10_augment.KINDS))
 flags.DEFINE_integer('num_epochs', None,
                      'End after this many passes over the training files, counted from this start, '
-                     'if that comes before --max_steps.', lower_bound=1)
+                     'if that comes before --max_steps. Give --max_steps with --recipe=fast, which '
+                     'fits the whole schedule to it.', lower_bound=1)
 flags.DEFINE_integer('save_checkpoint_secs', 600, 'Seconds from one checkpoint to the next.',
                      lower_bound=1)
 flags.DEFINE_integer('save_checkpoint_steps', None,

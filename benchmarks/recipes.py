@@ -5,14 +5,14 @@
 Trains every recipe of --runs several times, by the trainer and the evaluation that a user runs, so
 without a fixed seed, and scores each checkpoint. Prints a Markdown table of mean and spread, and
 draws precision over seconds. Results are kept in --out and training goes on from its checkpoints,
-so a benchmark that was stopped goes on where it was.
+so a benchmark that was stopped goes on where it was; with other settings it wants another --out.
 
 How long a step takes is told by short runs at the end, by turns: hours of training meet a machine
 that drifts, and other programs. So training itself may go on beside other work; leave the machine
 idle for the end.
 
 Choose by --score=validation: 5,000 training pictures are held out, and scored. --score=test trains
-on all pictures and scores the test file: once, for the final table.
+on all pictures and scores the test file: for the final table, when all is chosen.
 
   python benchmarks/recipes.py --data_dir cifar10_data/ --out ablation/ --runs=ablation
 """
@@ -42,12 +42,12 @@ KEEP = 10000  # checkpoints of a run: all, for each is a point of its curve
 ABLATION = {
     'the fast recipe': FAST,
     'no Muon': FAST._replace(muon_rate=0.0),
-    'no Muon, no momentum': FAST._replace(muon_rate=0.0, momentum=0.0, learning_rate=0.1),
+    'no Muon, no momentum, rate 0.1': FAST._replace(muon_rate=0.0, momentum=0.0, learning_rate=0.1),
     'no warm-up': FAST._replace(warmup=0.0),
-    'rate constant': FAST._replace(epochs_per_decay=350.0),
+    'rate constant, no warm-up': FAST._replace(epochs_per_decay=350.0),
     "the tutorial's average": FAST._replace(moving_average_decay=0.9999),
     'no decay of weights by Muon': FAST._replace(muon_decay=0.0),
-    "the tutorial's weight decay": FAST._replace(muon_decay=0.0, weight_decay=0.004),
+    "the tutorial's decay of weights": FAST._replace(muon_decay=0.0, weight_decay=0.004),
     'no weight decay in the loss': FAST._replace(weight_decay=0.0),
     'label smoothing 0.1': FAST._replace(label_smoothing=0.1),
     "the tutorial's distortions": FAST._replace(augment=TUTORIAL.augment),
@@ -119,7 +119,6 @@ def _train(recipe, steps, directory, options, save_steps):
       max_steps=steps, recipe='benchmark', augment=recipe.augment,
       validation_examples=_held_out(options), save_checkpoint_steps=save_steps,
       keep_checkpoints=KEEP, summary_steps=1000, use_fp16=options.use_fp16)
-  os.makedirs(directory, exist_ok=True)
   with contextlib.redirect_stdout(io.StringIO()):
     code = cifar10_train.train(train)
   if code:  # a signal; the next start goes on with this run
@@ -172,6 +171,27 @@ def paces(options):
   return found
 
 
+def check_settings(path, recipe, options):
+  """Makes sure that a run is of one piece: raises Failure if it was begun with other settings."""
+  settings = dict(recipe._asdict(), batch_size=options.batch_size, use_fp16=options.use_fp16,
+                  points=options.points, score_views=options.score_views,
+                  validation_examples=_held_out(options))
+  begun = runs.kept(path, lambda: settings)
+  other = sorted(name for name in {**begun, **settings} if begun.get(name) != settings.get(name))
+  if other:
+    raise Failure('%s is of a run with another %s; give another --out, or move that run away.'
+                  % (path, ' and '.join(other)))
+
+
+def check_paces(path, options):
+  """Raises Failure if the paces that are kept are of other runs: by turns means all at once."""
+  if os.path.exists(path):
+    absent = planned(options.runs, options.ablation_steps).keys() - runs.kept(path, dict).keys()
+    if absent:
+      raise Failure('%s has no pace of %s; move it away to time all anew, or give another --out.'
+                    % (path, ', '.join(sorted(absent))))
+
+
 def run_all(options):
   """Runs what is planned with every seed, but for what is done; returns name to list of results."""
   results = {}
@@ -180,6 +200,8 @@ def run_all(options):
       directory = os.path.join(options.out, '%s-%s-%d-%d' % (
           name.replace(' ', '_').replace(',', ''), options.score, steps, seed))
       path = os.path.join(directory, 'result.json')
+      os.makedirs(directory, exist_ok=True)
+      check_settings(os.path.join(directory, 'settings.json'), recipe, options)
       last = runs.kept(path, functools.partial(run, recipe, steps, directory, options))
       results.setdefault(name, []).append(last)
       print('seed %d %-28s %.4f' % (seed, name, last['precision'][-1]), flush=True)
@@ -216,7 +238,8 @@ def table(results, seconds, goals=(0.7, 0.75, 0.8)):
         step * repeats[0]['step'][-1])]
     for count in views:
       last = [each['views'][count] for each in repeats]
-      cells.append('%.4f ± %.4f' % (np.mean(last), np.std(last, ddof=1) if len(last) > 1 else 0))
+      spread = ' ± %.4f' % np.std(last, ddof=1) if len(last) > 1 else ''
+      cells.append('%.4f%s' % (np.mean(last), spread))
     for goal in goals:
       steps = [steps_to(each, goal) for each in repeats]
       cells.append('-' if None in steps else '%.0f' % (step * np.mean(steps)))
@@ -240,8 +263,10 @@ def draw(results, seconds, path):
 def main(argv):
   del argv
   cifar10.maybe_download_and_extract()
+  timed = os.path.join(FLAGS.out, 'paces.json')
+  check_paces(timed, FLAGS)  # hours before they are asked for
   results = run_all(FLAGS)
-  seconds = runs.kept(os.path.join(FLAGS.out, 'paces.json'), functools.partial(paces, FLAGS))
+  seconds = runs.kept(timed, functools.partial(paces, FLAGS))
   print(table(results, seconds))
   path = os.path.join(FLAGS.out, 'recipes.png')
   draw(results, seconds, path)

@@ -1,6 +1,7 @@
 """Tests of how runs of recipes are planned and told."""
 import contextlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -28,6 +29,7 @@ class RecipesTest(tf.test.TestCase):
     self.assertEqual({steps for _, steps in ablation.values()}, {7})
     self.assertEqual([name for name, (recipe, _) in ablation.items() if recipe == cifar10.FAST],
                      ['the fast recipe'])  # each other leaves something out
+    self.assertLen({recipe for recipe, _ in ablation.values()}, len(ablation))
     for wrong in 'fast', 'fast:', 'fast:0', 'fast:many', 'slow:40':
       with self.assertRaisesRegex(Failure, 'is not RECIPE:STEPS'):
         recipes.planned([wrong], 7)
@@ -48,6 +50,9 @@ class RecipesTest(tf.test.TestCase):
             '| precision @ 1 (18 views) | s to 0.75 | s to 0.85 |',
             '| --- | --- | --- | --- | --- | --- | --- | --- |',
             '| a | 2 | 200 | 40 | 0.8500 ± 0.0707 | 0.9300 ± 0.0141 | 28 | - |'])
+    # Of one run there is no spread to tell.
+    self.assertEndsWith(recipes.table({'a': runs[:1]}, {'a': [0.2]}, goals=(0.75,)),
+                        '| a | 1 | 200 | 40 | 0.9000 | 0.9200 | 25 |')
 
   def testTrainsScoresAndKeepsResults(self):
     directory = self.get_temp_dir()
@@ -62,9 +67,18 @@ class RecipesTest(tf.test.TestCase):
       with mock.patch.object(recipes, 'run', side_effect=AssertionError('it was done')):
         self.assertEqual(recipes.run_all(options), results)
     found, = results['fast, 6 steps']
+    # Runs of one table are of one piece.
+    for changes, other in [(dict(use_fp16=True), 'use_fp16'), (dict(score_views=['1']), 'score_v'),
+                           (dict(batch_size=8, points=3), 'batch_size and points')]:
+      with self.assertRaisesRegex(Failure, 'is of a run with another %s.*--out' % other):
+        recipes.run_all(types.SimpleNamespace(**{**vars(options), **changes}))
+    with mock.patch.dict(cifar10.RECIPES, fast=cifar10.FAST._replace(warmup=0.5)):
+      with self.assertRaisesRegex(Failure, 'another warmup'):
+        recipes.run_all(options)
     self.assertEqual(found['step'], [0, 3, 6])
     # As if it had been stopped at step 2: what was saved there and since is scored too.
     again = os.path.join(directory, 'again')
+    os.makedirs(again)
     recipes.run(cifar10.FAST, 2, again, options)
     resumed = recipes.run(cifar10.FAST, 6, again, options)
     self.assertEqual(resumed['step'], [0, 1, 2, 5, 6])
@@ -75,6 +89,14 @@ class RecipesTest(tf.test.TestCase):
       seconds = recipes.paces(options)
     self.assertLen(seconds['fast, 6 steps'], 2)
     self.assertGreater(min(seconds['fast, 6 steps']), 0)
+    paces = os.path.join(directory, 'paces.json')
+    recipes.check_paces(paces, options)  # none yet
+    with open(paces, 'w') as file:
+      json.dump(seconds, file)
+    recipes.check_paces(paces, options)
+    options.runs = ['fast:6', 'fast:7']
+    with self.assertRaisesRegex(Failure, 'has no pace of fast, 7 steps; move it away'):
+      recipes.check_paces(paces, options)
     path = os.path.join(directory, 'curves.png')
     recipes.draw(results, seconds, path)
     self.assertGreater(os.path.getsize(path), 1000)

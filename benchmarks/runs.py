@@ -40,7 +40,8 @@ def kept(path, run):
   """Returns the result that a JSON file holds; where there is none, that of `run()`, now kept."""
   if not os.path.exists(path):
     result = run()
-    with open(path, 'w') as file:
+    with open(path + '.new', 'w') as file:
       json.dump(result, file)
+    os.replace(path + '.new', path)  # whole or not at all
   with open(path) as file:
     return json.load(file)
