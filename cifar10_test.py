@@ -440,10 +440,21 @@ class FastRecipeTest(tf.test.TestCase):
                 + [0.0])
     self.assertAllClose(rates, expected, rtol=1e-5)
 
+  def testRateOfTheShortestRunAndOfTheRecipesOwnLength(self):
+    recipe = cifar10.FAST._replace(learning_rate=0.5, warmup=0.5, max_steps=8)
+    for max_steps, expected in [(1, [0.5, 0.0]), (2, [0.5, 0.5, 0.0]),
+                                (None, [0.125, 0.25, 0.375, 0.5, 0.5, 0.375, 0.25, 0.125, 0.0])]:
+      with tf.Graph().as_default(), tf.Session() as session:
+        step = tf.placeholder(tf.int64, [])
+        rate = cifar10.learning_rate(step, 128, 50000, recipe, max_steps)
+        self.assertAllClose([session.run(rate, {step: n}) for n in range(len(expected))], expected,
+                            rtol=1e-5)
+
   def testAveragesLookBackOnAShareOfTheSteps(self):
     recipe = cifar10.FAST._replace(averaged_share=0.05)
     self.assertAlmostEqual(cifar10.average_decay(recipe, 4000), 0.995)
     self.assertAlmostEqual(cifar10.average_decay(recipe, 10), 0.0)
+    self.assertAlmostEqual(cifar10.average_decay(recipe._replace(max_steps=400)), 0.95)
     self.assertEqual(cifar10.average_decay(cifar10.TUTORIAL, 4000), 0.9999)
 
   def testLabelSmoothing(self):
@@ -477,7 +488,8 @@ class FastRecipeTest(tf.test.TestCase):
     """Where the gradient is zero, decay is all that a step does."""
     recipe = cifar10.FAST._replace(muon_rate=0.5, warmup=0.0, muon_decay=300.0,
                                    most_muon_decay=0.1)
-    for max_steps, decay in [(40, 0.1), (2999, 0.1), (3000, 0.1), (6000, 0.05), (30000, 0.01)]:
+    for max_steps, decay in [(40, 0.1), (2999, 0.1), (3000, 0.1), (6000, 0.05), (30000, 0.01),
+                             (None, 300 / recipe.max_steps)]:
       with tf.Graph().as_default(), tf.Session() as session:
         step = tf.train.get_or_create_global_step()
         weights = tf.get_variable('layer/weights', initializer=tf.ones([3, 2]))
