@@ -128,7 +128,7 @@ def exclusive(directory):
     lock.release()
 
 
-def _write(path, text):
+def write_whole(path, text):
   """Puts a text in the place of a file at once, so that nobody reads half of it."""
   with open(path + '.new', 'w', encoding='utf-8') as file:
     file.write(text)
@@ -137,7 +137,7 @@ def _write(path, text):
 
 def keep_names(directory, names):
   """Writes the classes' names beside the checkpoints: a data set is not needed to tell them."""
-  _write(os.path.join(directory, _NAMES), '\n'.join(names) + '\n')
+  write_whole(os.path.join(directory, _NAMES), '\n'.join(names) + '\n')
 
 
 def read_names(directory):
@@ -152,7 +152,7 @@ def read_names(directory):
 def write_status(directory, state, **details):
   """Tells evaluators how training stands: 'training', 'stopped', 'finished' or 'failed'."""
   status = dict(state=state, pid=os.getpid(), **details)
-  _write(os.path.join(directory, _STATUS), json.dumps(status))
+  write_whole(os.path.join(directory, _STATUS), json.dumps(status))
 
 
 def read_status(directory):

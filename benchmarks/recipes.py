@@ -39,6 +39,7 @@ from cifar10_app import Failure  # noqa: E402
 FLAGS = flags.FLAGS
 FAST, TUTORIAL = cifar10.FAST, cifar10.TUTORIAL
 KEEP = 10000  # checkpoints of a run: all, for each is a point of its curve
+SETTINGS = 'settings.json'  # beside the checkpoints: what a run was begun with
 ABLATION = {
     'the fast recipe': FAST,
     'no Muon': FAST._replace(muon_rate=0.0),
@@ -107,23 +108,28 @@ def _held_out(options):
   return options.validation_examples if options.score == 'validation' else 0
 
 
-def _train(recipe, steps, directory, options, save_steps):
-  """Trains, or goes on, as the trainer does.
-
-  Returns:
-    The paths of the checkpoints of every `save_steps`, and of each stop on the way.
-  """
+def _train_options(recipe, steps, directory, options, save_steps):
+  """Returns the trainer's options for a recipe, whatever its name."""
   cifar10.RECIPES['benchmark'] = recipe
-  train = runs.options(
+  return runs.options(
       cifar10_train, data_dir=options.data_dir, train_dir=directory, batch_size=options.batch_size,
       max_steps=steps, recipe='benchmark', augment=recipe.augment,
       validation_examples=_held_out(options), save_checkpoint_steps=save_steps,
       keep_checkpoints=KEEP, summary_steps=1000, use_fp16=options.use_fp16)
+
+
+def _train(train):
+  """Trains, or goes on, as the trainer does; returns the checkpoints, those of stops too."""
   with contextlib.redirect_stdout(io.StringIO()):
     code = cifar10_train.train(train)
   if code:  # a signal; the next start goes on with this run
     sys.exit(code)
-  return cifar10_checkpoint.find_all(directory)
+  return cifar10_checkpoint.find_all(train.train_dir)
+
+
+def _run_options(recipe, steps, directory, options):
+  """Returns the trainer's options for a run that is scored."""
+  return _train_options(recipe, steps, directory, options, max(1, steps // options.points))
 
 
 def run(recipe, steps, directory, options):
@@ -139,7 +145,7 @@ def run(recipe, steps, directory, options):
     A dict of lists 'step' and 'precision', one a checkpoint, and a dict 'views' of the last
     checkpoint's precision by views.
   """
-  paths = _train(recipe, steps, directory, options, max(1, steps // options.points))
+  paths = _train(_run_options(recipe, steps, directory, options))
   scorers = {
       views: runs.Scorer(data_dir=options.data_dir, batch_size=options.batch_size, views=views,
                          eval_data=options.score, validation_examples=_held_out(options))
@@ -153,7 +159,7 @@ def pace(recipe, options):
   """Returns the seconds of a step: those from one checkpoint of a new run to the next."""
   count = options.pace_steps
   with tempfile.TemporaryDirectory() as directory:
-    *_, first, last = _train(recipe, 2 * count, directory, options, count)
+    *_, first, last = _train(_train_options(recipe, 2 * count, directory, options, count))
     return (os.stat(last + '.index').st_mtime - os.stat(first + '.index').st_mtime) / count
 
 
@@ -171,40 +177,54 @@ def paces(options):
   return found
 
 
-def check_settings(path, recipe, options):
-  """Makes sure that a run is of one piece: raises Failure if it was begun with other settings."""
-  settings = dict(recipe._asdict(), batch_size=options.batch_size, use_fp16=options.use_fp16,
-                  points=options.points, score_views=options.score_views,
-                  validation_examples=_held_out(options))
-  begun = runs.kept(path, lambda: settings)
-  other = sorted(name for name in {**begun, **settings} if begun.get(name) != settings.get(name))
-  if other:
-    raise Failure('%s is of a run with another %s; give another --out, or move that run away.'
-                  % (path, ' and '.join(other)))
+def _planned_runs(options):
+  """Yields seed, name, Recipe, steps and directory of each run, in the order in which they go."""
+  for seed in range(options.seeds):
+    for name, (recipe, steps) in planned(options.runs, options.ablation_steps).items():
+      yield seed, name, recipe, steps, os.path.join(options.out, '%s-%s-%d-%d' % (
+          name.replace(' ', '_').replace(',', ''), options.score, steps, seed))
+
+
+def _settings(recipe, steps, directory, options):
+  """Returns what the result of a run depends on, by name."""
+  train = _run_options(recipe, steps, directory, options)
+  return cifar10_train.hyper_parameters(train) | {
+      'points': options.points, 'score_views': options.score_views}
+
+
+def check_settings(options):
+  """Raises Failure if a planned run was begun with other settings: a table is of one piece."""
+  for _, _, recipe, steps, directory in _planned_runs(options):
+    path = os.path.join(directory, SETTINGS)
+    now = _settings(recipe, steps, directory, options)
+    begun = runs.read(path) or now
+    other = sorted(name for name in {**begun, **now} if begun.get(name) != now.get(name))
+    if other:
+      raise Failure('%s is of a run with another %s; give another --out, or move that run away.'
+                    % (path, ' and '.join(other)))
 
 
 def check_paces(path, options):
   """Raises Failure if the paces that are kept are of other runs: by turns means all at once."""
-  if os.path.exists(path):
-    absent = planned(options.runs, options.ablation_steps).keys() - runs.kept(path, dict).keys()
-    if absent:
-      raise Failure('%s has no pace of %s; move it away to time all anew, or give another --out.'
-                    % (path, ', '.join(sorted(absent))))
+  timed = runs.read(path)
+  absent = planned(options.runs, options.ablation_steps).keys() - (timed or {}).keys()
+  if timed is not None and absent:
+    raise Failure('%s has no pace of %s; move it away to time all anew, or give another --out.'
+                  % (path, ', '.join(sorted(absent))))
 
 
 def run_all(options):
   """Runs what is planned with every seed, but for what is done; returns name to list of results."""
+  check_settings(options)  # of all, before the first takes its hours
   results = {}
-  for seed in range(options.seeds):
-    for name, (recipe, steps) in planned(options.runs, options.ablation_steps).items():
-      directory = os.path.join(options.out, '%s-%s-%d-%d' % (
-          name.replace(' ', '_').replace(',', ''), options.score, steps, seed))
-      path = os.path.join(directory, 'result.json')
-      os.makedirs(directory, exist_ok=True)
-      check_settings(os.path.join(directory, 'settings.json'), recipe, options)
-      last = runs.kept(path, functools.partial(run, recipe, steps, directory, options))
-      results.setdefault(name, []).append(last)
-      print('seed %d %-28s %.4f' % (seed, name, last['precision'][-1]), flush=True)
+  for seed, name, recipe, steps, directory in _planned_runs(options):
+    os.makedirs(directory, exist_ok=True)
+    runs.kept(os.path.join(directory, SETTINGS),
+              functools.partial(_settings, recipe, steps, directory, options))
+    last = runs.kept(os.path.join(directory, 'result.json'),
+                     functools.partial(run, recipe, steps, directory, options))
+    results.setdefault(name, []).append(last)
+    print('seed %d %-28s %.4f' % (seed, name, last['precision'][-1]), flush=True)
   return results
 
 

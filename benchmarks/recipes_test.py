@@ -72,13 +72,25 @@ class RecipesTest(tf.test.TestCase):
                            (dict(batch_size=8, points=3), 'batch_size and points')]:
       with self.assertRaisesRegex(Failure, 'is of a run with another %s.*--out' % other):
         recipes.run_all(types.SimpleNamespace(**{**vars(options), **changes}))
+    # Told before the first run, though it is the last that was begun otherwise.
+    with mock.patch.object(recipes, 'run', side_effect=AssertionError('it was begun')):
+      with self.assertRaisesRegex(Failure, 'another use_fp16'):
+        recipes.run_all(types.SimpleNamespace(
+            **{**vars(options), 'use_fp16': True, 'runs': ['fast:7', 'fast:6']}))
     with mock.patch.dict(cifar10.RECIPES, fast=cifar10.FAST._replace(warmup=0.5)):
       with self.assertRaisesRegex(Failure, 'another warmup'):
         recipes.run_all(options)
+    # So is one that was begun before recipes had a number of that name.
+    path = os.path.join(options.out, 'fast_6_steps-test-6-0', 'settings.json')
+    with open(path) as file:
+      begun = json.load(file)
+    with open(path, 'w') as file:
+      json.dump({name: begun[name] for name in begun if name != 'momentum'}, file)
+    with self.assertRaisesRegex(Failure, 'another momentum;'):
+      recipes.run_all(options)
     self.assertEqual(found['step'], [0, 3, 6])
     # As if it had been stopped at step 2: what was saved there and since is scored too.
     again = os.path.join(directory, 'again')
-    os.makedirs(again)
     recipes.run(cifar10.FAST, 2, again, options)
     resumed = recipes.run(cifar10.FAST, 6, again, options)
     self.assertEqual(resumed['step'], [0, 1, 2, 5, 6])

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from absl import flags
 
+import cifar10_checkpoint
 import cifar10_eval
 
 _LINE = re.compile(r'^(\S+ \S+): step (\d+), ', re.MULTILINE)
@@ -36,12 +37,16 @@ class Scorer:
     return float(self._evaluation.scores(checkpoint).right.mean())
 
 
+def read(path):
+  """Returns what a JSON file holds, or None where there is none."""
+  if not os.path.exists(path):
+    return None
+  with open(path) as file:
+    return json.load(file)
+
+
 def kept(path, run):
   """Returns the result that a JSON file holds; where there is none, that of `run()`, now kept."""
   if not os.path.exists(path):
-    result = run()
-    with open(path + '.new', 'w') as file:
-      json.dump(result, file)
-    os.replace(path + '.new', path)  # whole or not at all
-  with open(path) as file:
-    return json.load(file)
+    cifar10_checkpoint.write_whole(path, json.dumps(run()))
+  return read(path)
