@@ -72,7 +72,7 @@ class Recipe(NamedTuple):
   moving_average_decay: float | None = None
   averaged_share: float = 0.0
   augment: str = 'crop,flip,colour'  # as --augment takes it
-  max_steps: int = 1000000  # where --max_steps is not given
+  max_steps: int = 1000000  # the last step; of RECIPES, where --max_steps is not given
 
 
 # The tutorial's own. Rate and decay follow cuda-convnet's layers-conv-local-11pct, which was
@@ -329,7 +329,7 @@ def accuracy():
     return share
 
 
-def learning_rate(global_step, batch_size, num_examples, recipe=TUTORIAL, max_steps=None):
+def learning_rate(global_step, batch_size, num_examples, recipe=TUTORIAL):
   """Returns the rate at a step, float32 scalar.
 
   A staircase over the examples seen, or a line up and a longer one down to zero.
@@ -339,34 +339,32 @@ def learning_rate(global_step, batch_size, num_examples, recipe=TUTORIAL, max_st
     batch_size: pictures a step, over all devices.
     num_examples: pictures an epoch.
     recipe: where the rate starts, and how and when it falls.
-    max_steps: the last step; the recipe's, if not given.
   """
   if recipe.epochs_per_decay is not None:
     steps_per_decay = max(1, int(recipe.epochs_per_decay * num_examples / batch_size))
     # Integers, for a division of floats may come out just below a whole number.
     drops = tf.cast(global_step // steps_per_decay, tf.float32)
     return recipe.learning_rate * tf.pow(recipe.decay_factor, drops)
-  last = max_steps or recipe.max_steps
-  risen = max(1.0, recipe.warmup * last)  # steps
+  risen = max(1.0, recipe.warmup * recipe.max_steps)  # steps
   step = tf.cast(global_step, tf.float32)
   up = (step + 1) / risen
-  down = (last - step) / max(1.0, last - risen)
+  down = (recipe.max_steps - step) / max(1.0, recipe.max_steps - risen)
   return recipe.learning_rate * tf.clip_by_value(tf.minimum(up, down), 0.0, 1.0)
 
 
-def average_decay(recipe, max_steps=None):
+def average_decay(recipe):
   """Returns the decay a step of the variables' moving averages."""
   if recipe.moving_average_decay is not None:
     return recipe.moving_average_decay
-  return 1 - 1 / max(1.0, recipe.averaged_share * (max_steps or recipe.max_steps))
+  return 1 - 1 / max(1.0, recipe.averaged_share * recipe.max_steps)
 
 
-def muon_decay(recipe, max_steps=None):
+def muon_decay(recipe):
   """Returns the decay of weights a step of Muon, in units of its rate."""
-  return min(recipe.muon_decay / (max_steps or recipe.max_steps), recipe.most_muon_decay)
+  return min(recipe.muon_decay / recipe.max_steps, recipe.most_muon_decay)
 
 
-def _optimizer(rate, recipe, max_steps):
+def _optimizer(rate, recipe):
   """Returns what updates the variables, at a rate that is a scalar and follows the recipe's."""
   if not recipe.momentum:
     return tf.train.GradientDescentOptimizer(rate)
@@ -377,7 +375,7 @@ def _optimizer(rate, recipe, max_steps):
            if variable.op.name.endswith('weights') and 'softmax_linear' not in variable.op.name]
   muon_rate = rate * (recipe.muon_rate / recipe.learning_rate)
   return cifar10_muon.MuonOptimizer(rate, muon_rate, recipe.momentum, names,
-                                    muon_decay(recipe, max_steps))
+                                    muon_decay(recipe))
 
 
 def _average_losses(total_loss):
@@ -411,7 +409,7 @@ class _VariableAverages(tf.train.ExponentialMovingAverage):
 
 def train(total_loss, global_step, batch_size=BATCH_SIZE,
           num_examples=NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN, recipe=TUTORIAL, dtype='float32',
-          max_steps=None, compute_gradients=None, synchronise=None):
+          compute_gradients=None, synchronise=None):
   """Builds one step of gradient descent, and after it of the variables' moving averages.
 
   Averages over many steps do better than the last step's values: Polyak and Juditsky 1992,
@@ -426,7 +424,6 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
     recipe: how training goes.
     dtype: what `compute_dtype` returned. For 'float16' the loss is scaled, and gradients back, to
       keep them from underflowing (https://arxiv.org/abs/1710.03740).
-    max_steps: the last step; the recipe's, if not given.
     compute_gradients: function from the optimizer to a list of (gradient, variable), for gradients
       that are made otherwise than from `total_loss` at once.
     synchronise: function from the optimizer and the ExponentialMovingAverage to an optimizer that
@@ -436,17 +433,17 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
     The op to run.
   """
   with tf.name_scope('train'):
-    rate = learning_rate(global_step, batch_size, num_examples, recipe, max_steps)
+    rate = learning_rate(global_step, batch_size, num_examples, recipe)
     cifar10_summary.scalar('learning_rate', rate)
     averages_op = _average_losses(total_loss)
-    optimizer = _optimizer(rate, recipe, max_steps)
+    optimizer = _optimizer(rate, recipe)
     if dtype == 'float16':
       optimizer = tf.mixed_precision.enable_mixed_precision_graph_rewrite(optimizer)
     if compute_gradients:
       gradients = compute_gradients(optimizer)
     else:
       gradients = optimizer.compute_gradients(total_loss)
-    averages = _VariableAverages(average_decay(recipe, max_steps), global_step)
+    averages = _VariableAverages(average_decay(recipe), global_step)
     if synchronise:
       optimizer = synchronise(optimizer, averages)
     # Not after averages_op: where the update is a run of its own, it would compute the loss anew.

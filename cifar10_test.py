@@ -430,32 +430,31 @@ class FastRecipeTest(tf.test.TestCase):
                      (0.1, 350.0, 0.1, 0.004, 0.9999, 0.0, 0.0, 'crop,flip,colour', 1000000))
 
   def testRateRisesThenFallsToZero(self):
-    recipe = cifar10.FAST._replace(learning_rate=0.5, warmup=0.2)
+    recipe = cifar10.FAST._replace(learning_rate=0.5, warmup=0.2, max_steps=50)
     with tf.Graph().as_default(), tf.Session() as session:
       step = tf.placeholder(tf.int64, [])
-      rate = cifar10.learning_rate(step, 128, 50000, recipe, max_steps=50)
+      rate = cifar10.learning_rate(step, 128, 50000, recipe)
       rates = [session.run(rate, {step: n}) for n in range(52)]
     # 10 steps up, 40 steps down; what comes after the last step has a rate of zero.
     expected = ([0.05 * (n + 1) for n in range(10)] + [0.5 * (50 - n) / 40 for n in range(10, 51)]
                 + [0.0])
     self.assertAllClose(rates, expected, rtol=1e-5)
 
-  def testRateOfTheShortestRunAndOfTheRecipesOwnLength(self):
-    recipe = cifar10.FAST._replace(learning_rate=0.5, warmup=0.5, max_steps=8)
+  def testRateOfTheShortestRuns(self):
+    recipe = cifar10.FAST._replace(learning_rate=0.5, warmup=0.5)
     for max_steps, expected in [(1, [0.5, 0.0]), (2, [0.5, 0.5, 0.0]),
-                                (None, [0.125, 0.25, 0.375, 0.5, 0.5, 0.375, 0.25, 0.125, 0.0])]:
+                                (8, [0.125, 0.25, 0.375, 0.5, 0.5, 0.375, 0.25, 0.125, 0.0])]:
       with tf.Graph().as_default(), tf.Session() as session:
         step = tf.placeholder(tf.int64, [])
-        rate = cifar10.learning_rate(step, 128, 50000, recipe, max_steps)
+        rate = cifar10.learning_rate(step, 128, 50000, recipe._replace(max_steps=max_steps))
         self.assertAllClose([session.run(rate, {step: n}) for n in range(len(expected))], expected,
                             rtol=1e-5)
 
   def testAveragesLookBackOnAShareOfTheSteps(self):
     recipe = cifar10.FAST._replace(averaged_share=0.05)
-    self.assertAlmostEqual(cifar10.average_decay(recipe, 4000), 0.995)
-    self.assertAlmostEqual(cifar10.average_decay(recipe, 10), 0.0)
-    self.assertAlmostEqual(cifar10.average_decay(recipe._replace(max_steps=400)), 0.95)
-    self.assertEqual(cifar10.average_decay(cifar10.TUTORIAL, 4000), 0.9999)
+    for max_steps, decay in (4000, 0.995), (400, 0.95), (10, 0.0):
+      self.assertAlmostEqual(cifar10.average_decay(recipe._replace(max_steps=max_steps)), decay)
+    self.assertEqual(cifar10.average_decay(cifar10.TUTORIAL._replace(max_steps=4000)), 0.9999)
 
   def testLabelSmoothing(self):
     random = np.random.RandomState(0)
@@ -469,12 +468,13 @@ class FastRecipeTest(tf.test.TestCase):
 
   def testNesterov(self):
     """Steps of w on (w - 3)^2 / 2, as https://proceedings.mlr.press/v28/sutskever13.html has it."""
-    recipe = cifar10.FAST._replace(learning_rate=0.1, warmup=0.0, momentum=0.8, muon_rate=0.0)
+    recipe = cifar10.FAST._replace(learning_rate=0.1, warmup=0.0, momentum=0.8, muon_rate=0.0,
+                                   max_steps=20)
     with tf.Graph().as_default(), tf.Session() as session:
       step = tf.train.get_or_create_global_step()
       w = tf.get_variable('w', initializer=1.0)
       loss = tf.identity(tf.square(w - 3) / 2, name='total_loss')
-      train_op = cifar10.train(loss, step, recipe=recipe, max_steps=20)
+      train_op = cifar10.train(loss, step, recipe=recipe)
       session.run(tf.global_variables_initializer())
       value, velocity = 1.0, 0.0
       for n in range(5):
@@ -488,13 +488,12 @@ class FastRecipeTest(tf.test.TestCase):
     """Where the gradient is zero, decay is all that a step does."""
     recipe = cifar10.FAST._replace(muon_rate=0.5, warmup=0.0, muon_decay=300.0,
                                    most_muon_decay=0.1)
-    for max_steps, decay in [(40, 0.1), (2999, 0.1), (3000, 0.1), (6000, 0.05), (30000, 0.01),
-                             (None, 300 / recipe.max_steps)]:
+    for max_steps, decay in [(40, 0.1), (2999, 0.1), (3000, 0.1), (6000, 0.05), (30000, 0.01)]:
       with tf.Graph().as_default(), tf.Session() as session:
         step = tf.train.get_or_create_global_step()
         weights = tf.get_variable('layer/weights', initializer=tf.ones([3, 2]))
         loss = tf.reduce_sum(0 * weights, name='total_loss')
-        train_op = cifar10.train(loss, step, recipe=recipe, max_steps=max_steps)
+        train_op = cifar10.train(loss, step, recipe=recipe._replace(max_steps=max_steps))
         session.run(tf.global_variables_initializer())
         session.run(train_op)
         self.assertAllClose(1 - session.run(weights), np.full([3, 2], 0.5 * decay), rtol=1e-4)
@@ -506,7 +505,7 @@ class FastRecipeTest(tf.test.TestCase):
       step = tf.train.get_or_create_global_step()
       images = tf.random.normal([4, 24, 24, 3], seed=1)
       loss = cifar10.loss(cifar10.inference(images, recipe), tf.constant([1, 2, 3, 4]))
-      train_op = cifar10.train(loss, step, recipe=recipe, max_steps=20)
+      train_op = cifar10.train(loss, step, recipe=recipe)
       session.run(tf.global_variables_initializer())
       variables = {variable.op.name: variable for variable in tf.trainable_variables()}
       before = session.run(variables)

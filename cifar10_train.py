@@ -152,6 +152,12 @@ def training_part(options):
   return skip, cifar10_input.total_records(paths, skip)
 
 
+def recipe_of(options):
+  """Returns the cifar10.Recipe that --recipe names, with what flags say otherwise."""
+  return cifar10.RECIPES[options.recipe]._replace(
+      max_steps=options.max_steps, augment=options.augment)
+
+
 def build_input(options, draws=1, steps_a_batch=None):
   """Builds the input that the flags ask for.
 
@@ -185,14 +191,13 @@ def build(options):
   Returns:
     The step once the update is done (int64 scalar; running it trains), and the loss.
   """
-  recipe = cifar10.RECIPES[options.recipe]
+  recipe = recipe_of(options)
   dtype = cifar10.compute_dtype(options.use_fp16)
   global_step = tf.train.get_or_create_global_step()
   [(images, labels)], num_examples = build_input(options)
   loss = cifar10.loss(cifar10.inference(images, recipe, dtype), labels,
                       label_smoothing=recipe.label_smoothing)
-  train_op = cifar10.train(loss, global_step, options.batch_size, num_examples, recipe, dtype,
-                           options.max_steps)
+  train_op = cifar10.train(loss, global_step, options.batch_size, num_examples, recipe, dtype)
   with tf.control_dependencies([train_op]):
     return tf.identity(global_step, 'step'), loss
 
@@ -222,10 +227,9 @@ def hyper_parameters(options):
   Of several devices or machines `batch_size` is that of each; None is what a program has not.
   """
   told = {name: getattr(options, name, None) for name in (
-      'recipe', 'max_steps', 'batch_size', 'num_gpus', 'sync', 'replicas_to_aggregate', 'augment',
-      'use_fp16', 'validation_examples', 'seed')}
-  return told | {name: value for name, value in cifar10.RECIPES[options.recipe]._asdict().items()
-                 if name not in told}
+      'recipe', 'batch_size', 'num_gpus', 'sync', 'replicas_to_aggregate', 'use_fp16',
+      'validation_examples', 'seed')}
+  return told | recipe_of(options)._asdict()
 
 
 def _run_name(directory):

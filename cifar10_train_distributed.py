@@ -94,7 +94,7 @@ def build(options, cluster, replicas):
     The step once the update is done (int64 scalar; running it trains), the loss, and the
     tf.train.SyncReplicasOptimizer, if there is one.
   """
-  recipe = cifar10.RECIPES[options.recipe]
+  recipe = cifar10_train.recipe_of(options)
   dtype = cifar10.compute_dtype(options.use_fp16)
   worker = '/job:%s/task:%d' % (cluster.job, cluster.index)
   place = tf.train.replica_device_setter(
@@ -112,7 +112,7 @@ def build(options, cluster, replicas):
                         label_smoothing=recipe.label_smoothing)
     synchronise = replicas and _synchroniser(replicas, len(cluster.workers), made)
     train_op = cifar10.train(loss, global_step, (replicas or 1) * options.batch_size, num_examples,
-                             recipe, dtype, options.max_steps, synchronise=synchronise)
+                             recipe, dtype, synchronise=synchronise)
     for each in made:
       each.ready_for_local_init_op.mark_used()  # the Creator below has an op of its own for it
     with tf.control_dependencies([train_op]):

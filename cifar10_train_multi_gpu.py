@@ -165,7 +165,7 @@ def build(options, devices, average, staged=None):
   Returns:
     The step once the update is done (int64 scalar; running it trains), and the mean loss.
   """
-  recipe = cifar10.RECIPES[options.recipe]
+  recipe = cifar10_train.recipe_of(options)
   dtype = cifar10.compute_dtype(options.use_fp16)
   if staged is None:
     staged = 'gpu' in devices[0] and options.num_epochs is None
@@ -194,7 +194,7 @@ def build(options, devices, average, staged=None):
   with tf.device(home):
     train_op = cifar10.train(
         losses['loss/total_loss'], global_step, len(devices) * options.batch_size, num_examples,
-        recipe, dtype, options.max_steps, compute_gradients)
+        recipe, dtype, compute_gradients)
   with tf.control_dependencies([train_op, *tf.get_collection(tf.GraphKeys.UPDATE_OPS)]):
     return tf.identity(global_step, 'step'), losses['loss/total_loss']
 

@@ -49,8 +49,7 @@ def _gradients(build, options, batches):
     The gradients by name of variable, the loss, and the batch size that the rate goes by.
   """
   made = {}
-  def train(total_loss, step, batch_size, examples, recipe, dtype, max_steps,
-            compute_gradients=None):
+  def train(total_loss, step, batch_size, examples, recipe, dtype, compute_gradients=None):
     optimizer = tf.train.GradientDescentOptimizer(1.0)
     made['gradients'] = (compute_gradients(optimizer) if compute_gradients
                          else optimizer.compute_gradients(total_loss))

@@ -70,13 +70,14 @@ def table(total, percent):
 
 def main(argv):
   del argv
+  cifar10_train.follow_recipe(FLAGS)
   cifar10.maybe_download_and_extract()
   with tf.Graph().as_default():
     step, _ = cifar10_train.build(FLAGS)
     dtype = cifar10.compute_dtype(FLAGS.use_fp16)
-    initialise = [tf.global_variables_initializer(), tf.local_variables_initializer()]
     with tf.Session(config=cifar10.session_config(dtype)) as session:
-      session.run(initialise)
+      session.run(tf.global_variables_initializer())
+      session.run(tf.local_variables_initializer())  # some go by the global step
       coord = tf.train.Coordinator()
       threads = tf.train.start_queue_runners(session, coord)
       for _ in range(FLAGS.warmup):
@@ -85,6 +86,8 @@ def main(argv):
       for _ in range(FLAGS.steps):
         session.run(step)
       seconds = (time.perf_counter() - since) / FLAGS.steps
+      print('--recipe=%s --augment=%s --batch_size=%d, %s:\n'
+            % (FLAGS.recipe, FLAGS.augment, FLAGS.batch_size, dtype))
       print(table(trace(session, step, FLAGS.steps), FLAGS.percent))
       print('\n%.1f ms a step without the trace.' % (1e3 * seconds))
       coord.request_stop()
