@@ -72,7 +72,7 @@ class Recipe(NamedTuple):
   moving_average_decay: float | None = None
   averaged_share: float = 0.0
   augment: str = 'crop,flip,colour'  # as --augment takes it
-  max_steps: int = 1000000  # the last step; of RECIPES, where --max_steps is not given
+  max_steps: int = 1000000  # the last step; in RECIPES, the default of --max_steps
 
 
 # The tutorial's own. Rate and decay follow cuda-convnet's layers-conv-local-11pct, which was
@@ -80,19 +80,19 @@ class Recipe(NamedTuple):
 TUTORIAL = Recipe(learning_rate=0.1, epochs_per_decay=350.0, decay_factor=0.1,
                   weight_decay=0.004, moving_average_decay=0.9999)
 
-# Fitted to --max_steps, whatever it is. Chosen on 5,000 held-out pictures: docs/accuracy.md, whose
-# table of 1,200 steps says what precision @ 1 loses without each part, in points (mean of three
-# runs; half a point is chance).
+# Fitted to --max_steps, whatever it is. Chosen on 5,000 held-out pictures: docs/accuracy.md. Each
+# line says how much lower precision @ 1 is without it after 1,200 steps (mean of three runs, one
+# view, in points of a hundredth); what is less than about 1 is chance.
 FAST = Recipe(
-    learning_rate=0.05,  # 2.1 where it stays so and does not fall to zero
-    warmup=0.05,  # 0.0
-    momentum=0.9,  # 9.7 for plain steps at a rate of 0.1, both without Muon
-    muon_rate=0.02,  # 5.8; cifar10_muon.py
-    muon_decay=300.0,  # 0.9, and 2 at 4,000 steps in one run; 0.1 a step is the most there
+    learning_rate=0.05,  # 2.1 where it stays so, without warm-up, and does not fall to zero
+    warmup=0.05,  # share of the steps; 0.0
+    momentum=0.9,  # 9.7 in a run without Muon, though at a rate of 0.1
+    muon_rate=0.02,  # 5.8 for Nesterov's steps in place of Muon's, cifar10_muon.py
+    muon_decay=300.0,  # 0.9, at most_muon_decay; in one run of 4,000 steps it was 2
     weight_decay=0.002,  # 0.0; half the tutorial's
-    averaged_share=0.05,  # 0.1 for the tutorial's decay
-    augment='crop:4..1,flip',  # 1.0 for none, 1.3 for a crop that stays at 4 pixels
-    max_steps=12000)  # 20 to 25 minutes on two cores with AVX2; twice as many give no more
+    averaged_share=0.05,  # 0.1 for the tutorial's average
+    augment='crop:4..1,flip',  # 1.3 for a crop of 4 pixels to the end, 0 for no crop or no flip
+    max_steps=12000)  # 21 to 26 minutes on two cores with AVX2
 RECIPES = {'tutorial': TUTORIAL, 'fast': FAST}
 
 

@@ -152,12 +152,6 @@ def training_part(options):
   return skip, cifar10_input.total_records(paths, skip)
 
 
-def recipe_of(options):
-  """Returns the cifar10.Recipe that --recipe names, with what flags say otherwise."""
-  return cifar10.RECIPES[options.recipe]._replace(
-      max_steps=options.max_steps, augment=options.augment)
-
-
 def build_input(options, draws=1, steps_a_batch=None):
   """Builds the input that the flags ask for.
 
@@ -367,6 +361,16 @@ def train(options, build=build, towers=1, cpu_devices=1):
       return lead(options, signals, lambda: _run(options, signals, build, towers, cpu_devices))
     except tf.errors.OpError as error:
       raise Failure('Training in %s failed: %s' % (options.train_dir, reason(error))) from error
+
+
+def recipe_of(options):
+  """Returns the cifar10.Recipe of --recipe, with the --max_steps and --augment that are to be had.
+
+  Args:
+    options: the parsed flags after `follow_recipe`, or anything with their names as attributes.
+  """
+  return cifar10.RECIPES[options.recipe]._replace(
+      max_steps=options.max_steps, augment=options.augment)
 
 
 def follow_recipe(options):

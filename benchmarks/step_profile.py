@@ -2,9 +2,9 @@
 
   python benchmarks/step_profile.py --data_dir cifar10_data/
 
-Prints a Markdown table of the ops that take at least --percent of the whole. Ops run side by side
-and slow one another down, so that the sum may be more than a step's time; shares are what the table
-is for.
+Prints what was traced, and a Markdown table of the ops that take at least --percent of the whole.
+Ops run side by side and slow one another down, so that the sum may be more than a step's time;
+shares are what the table is for.
 """
 import collections
 import os
@@ -77,7 +77,7 @@ def main(argv):
     dtype = cifar10.compute_dtype(FLAGS.use_fp16)
     with tf.Session(config=cifar10.session_config(dtype)) as session:
       session.run(tf.global_variables_initializer())
-      session.run(tf.local_variables_initializer())  # some go by the global step
+      session.run(tf.local_variables_initializer())  # the count of batches begins at the step
       coord = tf.train.Coordinator()
       threads = tf.train.start_queue_runners(session, coord)
       for _ in range(FLAGS.warmup):

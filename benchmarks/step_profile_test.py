@@ -21,7 +21,7 @@ class StepProfileTest(cifar10_testing.SampleTestCase):
         '| 10.0% | 1.00 | 2 others | |'])
 
   def testFastRecipeIsProfiledWithItsOwnDistortions(self):
-    """As a program. Their strengths change with the steps, so that the step must be there first."""
+    """As a program. Its crop changes with the steps: they must have their value before."""
     done = subprocess.run(
         [sys.executable, os.path.abspath(step_profile.__file__), '--data_dir', self.data_dir,
          '--recipe=fast', '--batch_size=8', '--steps=1', '--warmup=1', '--percent=5'],
