@@ -363,6 +363,9 @@ def train(options, build=build, towers=1, cpu_devices=1):
       raise Failure('Training in %s failed: %s' % (options.train_dir, reason(error))) from error
 
 
+RECIPE_FLAGS = 'max_steps', 'augment'  # of a Recipe's numbers, those that have flags of their own
+
+
 def recipe_of(options):
   """Returns the cifar10.Recipe of --recipe, with the --max_steps and --augment that are to be had.
 
@@ -370,7 +373,7 @@ def recipe_of(options):
     options: the parsed flags after `follow_recipe`, or anything with their names as attributes.
   """
   return cifar10.RECIPES[options.recipe]._replace(
-      max_steps=options.max_steps, augment=options.augment)
+      **{name: getattr(options, name) for name in RECIPE_FLAGS})
 
 
 def follow_recipe(options):
@@ -380,7 +383,7 @@ def follow_recipe(options):
     options: the parsed flags.
   """
   recipe = cifar10.RECIPES[options.recipe]
-  for name in ('max_steps', 'augment'):
+  for name in RECIPE_FLAGS:
     if not options[name].present:
       options[name].value = getattr(recipe, name)
 
