@@ -484,19 +484,31 @@ class FastRecipeTest(tf.test.TestCase):
         session.run(train_op)
         self.assertAllClose(session.run(w), value, rtol=1e-5)
 
-  def testMuonTakesOfTheWeightsByTheLengthOfTheRunButNeverMoreThanItsMost(self):
+  def testMuonTakesOfTheWeights(self):
     """Where the gradient is zero, decay is all that a step does."""
-    recipe = cifar10.FAST._replace(muon_rate=0.5, warmup=0.0, muon_decay=300.0,
-                                   most_muon_decay=0.1)
-    for max_steps, decay in [(40, 0.1), (2999, 0.1), (3000, 0.1), (6000, 0.05), (30000, 0.01)]:
-      with tf.Graph().as_default(), tf.Session() as session:
-        step = tf.train.get_or_create_global_step()
-        weights = tf.get_variable('layer/weights', initializer=tf.ones([3, 2]))
-        loss = tf.reduce_sum(0 * weights, name='total_loss')
-        train_op = cifar10.train(loss, step, recipe=recipe._replace(max_steps=max_steps))
-        session.run(tf.global_variables_initializer())
-        session.run(train_op)
-        self.assertAllClose(1 - session.run(weights), np.full([3, 2], 0.5 * decay), rtol=1e-4)
+    recipe = cifar10.FAST._replace(muon_rate=0.5, warmup=0.0, muon_decay=0.1)
+    with tf.Graph().as_default(), tf.Session() as session:
+      step = tf.train.get_or_create_global_step()
+      weights = tf.get_variable('layer/weights', initializer=tf.ones([3, 2]))
+      loss = tf.reduce_sum(0 * weights, name='total_loss')
+      train_op = cifar10.train(loss, step, recipe=recipe)
+      session.run(tf.global_variables_initializer())
+      session.run(train_op)
+      self.assertAllClose(1 - session.run(weights), np.full([3, 2], 0.05), rtol=1e-4)
+
+  def testRecipeIsFittedToTheLength(self):
+    recipe = cifar10.FAST._replace(muon_rate=0.6, muon_decay=0.3, muon_steps=1000, long_steps=500,
+                                   augment='crop', long_augment='flip')
+    for max_steps, muon_rate, muon_decay, augment in [
+        (1, 0.6, 0.3, 'crop'), (499, 0.6, 0.3, 'crop'), (500, 0.6, 0.3, 'flip'),
+        (1000, 0.6, 0.3, 'flip'), (8000, 0.3, 0.15, 'flip'), (27000, 0.2, 0.1, 'flip')]:
+      fitted = cifar10.fitted(recipe, max_steps)
+      self.assertAllClose((fitted.muon_rate, fitted.muon_decay), (muon_rate, muon_decay))
+      self.assertEqual((fitted.augment, fitted.max_steps), (augment, max_steps))
+      self.assertEqual(fitted.learning_rate, recipe.learning_rate)
+      self.assertEqual(cifar10.fitted(fitted, max_steps), fitted)
+    self.assertEqual(cifar10.fitted(cifar10.TUTORIAL, 60000),
+                     cifar10.TUTORIAL._replace(max_steps=60000))
 
   def testMuonMovesTheWeightsOfAllLayersButTheLast(self):
     """At a rate of 0 for the others, and Muon's own: each step's length tells."""

@@ -363,17 +363,14 @@ def train(options, build=build, towers=1, cpu_devices=1):
       raise Failure('Training in %s failed: %s' % (options.train_dir, reason(error))) from error
 
 
-RECIPE_FLAGS = 'max_steps', 'augment'  # of a Recipe's numbers, those that have flags of their own
-
-
 def recipe_of(options):
-  """Returns the cifar10.Recipe of --recipe, with the --max_steps and --augment that are to be had.
+  """Returns the cifar10.Recipe of --recipe, as it is with the --max_steps and --augment given.
 
   Args:
     options: the parsed flags after `follow_recipe`, or anything with their names as attributes.
   """
-  return cifar10.RECIPES[options.recipe]._replace(
-      **{name: getattr(options, name) for name in RECIPE_FLAGS})
+  recipe = cifar10.fitted(cifar10.RECIPES[options.recipe], options.max_steps)
+  return recipe._replace(augment=options.augment)
 
 
 def follow_recipe(options):
@@ -383,9 +380,10 @@ def follow_recipe(options):
     options: the parsed flags.
   """
   recipe = cifar10.RECIPES[options.recipe]
-  for name in RECIPE_FLAGS:
-    if not options[name].present:
-      options[name].value = getattr(recipe, name)
+  if not options['max_steps'].present:
+    options['max_steps'].value = recipe.max_steps
+  if not options['augment'].present:
+    options['augment'].value = cifar10.fitted(recipe, options.max_steps).augment
 
 
 def main(argv):

@@ -139,7 +139,7 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     status = cifar10_checkpoint.read_status(self.train_dir)
     self.assertEqual(status['run'], before['run'])  # on going on it is the same run
     self.assertStartsWith(status['run'], '/'.join(self.train_dir.split(os.sep)[-2:]) + ', ')
-    expected = {**cifar10.FAST._asdict(), 'recipe': 'fast', 'max_steps': 2,
+    expected = {**cifar10.fitted(cifar10.FAST, 2)._asdict(), 'recipe': 'fast', 'max_steps': 2,
                 'batch_size': BATCH_SIZE, 'augment': 'crop,flip,colour', 'use_fp16': False,
                 'validation_examples': 0, 'seed': None, 'num_gpus': None, 'sync': None,
                 'replicas_to_aggregate': None}
@@ -227,9 +227,16 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     parsed(['program', '--augment=none'])
     cifar10_train.follow_recipe(parsed)
     self.assertEqual((parsed.augment, parsed.max_steps), ('none', cifar10.FAST.max_steps))
-    parsed(['program', '--max_steps=7'])
-    cifar10_train.follow_recipe(parsed)
-    self.assertEqual(parsed.max_steps, 7)
+    for argument, max_steps, augment in [
+        ('--max_steps=7', 7, cifar10.FAST.augment),
+        ('--max_steps=50000', 50000, cifar10.FAST.long_augment),
+        ('--recipe=tutorial', cifar10.TUTORIAL.max_steps, cifar10.TUTORIAL.augment)]:
+      parsed.unparse_flags()
+      for flag in 'recipe', 'augment', 'max_steps':
+        parsed[flag].unparse()
+      parsed(['program', argument])
+      cifar10_train.follow_recipe(parsed)
+      self.assertEqual((parsed.max_steps, parsed.augment), (max_steps, augment))
 
   def testHeldOutPicturesAreNotTrainedOn(self):
     """An epoch is as long as the pictures that are left: 90 - 45 in batches of 16."""

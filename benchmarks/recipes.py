@@ -38,8 +38,16 @@ from cifar10_app import Failure  # noqa: E402
 
 FLAGS = flags.FLAGS
 FAST, TUTORIAL = cifar10.FAST, cifar10.TUTORIAL
+
 KEEP = 10000  # checkpoints of a run: all, for each is a point of its curve
 SETTINGS = 'settings.json'  # beside the checkpoints: what a run was begun with
+
+
+def _distorted(augment, long_augment=None):
+  """Returns the fast recipe with other distortions; those of long runs the same, if not given."""
+  return FAST._replace(augment=augment, long_augment=long_augment or augment)
+
+
 ABLATION = {
     'the fast recipe': FAST,
     'no Muon': FAST._replace(muon_rate=0.0),
@@ -47,17 +55,20 @@ ABLATION = {
     'no warm-up': FAST._replace(warmup=0.0),
     'rate constant, no warm-up': FAST._replace(epochs_per_decay=350.0),
     "the tutorial's average": FAST._replace(moving_average_decay=0.9999),
+    "Muon's rate and decay not by the length": FAST._replace(muon_steps=None),
     'no decay of weights by Muon': FAST._replace(muon_decay=0.0),
     "the tutorial's decay of weights": FAST._replace(muon_decay=0.0, weight_decay=0.004),
     'no weight decay in the loss': FAST._replace(weight_decay=0.0),
     'label smoothing 0.1': FAST._replace(label_smoothing=0.1),
-    "the tutorial's distortions": FAST._replace(augment=TUTORIAL.augment),
-    'with contrast': FAST._replace(augment='%s,contrast:0.6-1.4' % FAST.augment),
-    'crop of 4 pixels throughout': FAST._replace(augment='crop:4,flip'),
-    'crop of 1 pixel throughout': FAST._replace(augment='crop:1,flip'),
-    'no crop': FAST._replace(augment='flip'),
-    'no flip': FAST._replace(augment='crop:4..1'),
-    'no distortion': FAST._replace(augment='none'),
+    "the tutorial's distortions": _distorted(TUTORIAL.augment),
+    'with contrast': _distorted('%s,contrast:0.6-1.4' % FAST.augment,
+                                '%s,contrast:0.6-1.4' % FAST.long_augment),
+    'crop of 4 pixels throughout': _distorted('crop:4,flip'),
+    'crop from 4 pixels to 1': _distorted('crop:4..1,flip'),
+    'crop of 1 pixel throughout': _distorted('crop:1,flip'),
+    'no crop': _distorted('flip'),
+    'no flip': _distorted('crop:4..1', 'crop:4'),
+    'no distortion': _distorted('none'),
 }
 
 
@@ -79,7 +90,7 @@ def define_flags():
 
 
 def planned(texts, ablation_steps):
-  """Returns what to run.
+  """Returns what to run; of the ablation, what differs from the whole recipe at that length.
 
   Args:
     texts: list of 'RECIPE:STEPS', or ['ablation'].
@@ -92,7 +103,9 @@ def planned(texts, ablation_steps):
     Failure: a text is neither.
   """
   if texts == ['ablation']:
-    return {name: (recipe, ablation_steps) for name, recipe in ABLATION.items()}
+    whole = cifar10.fitted(FAST, ablation_steps)
+    return {name: (recipe, ablation_steps) for name, recipe in ABLATION.items()
+            if recipe is FAST or cifar10.fitted(recipe, ablation_steps) != whole}
   plan = {}
   for text in texts:
     name, _, steps = text.partition(':')
@@ -113,7 +126,8 @@ def _train_options(recipe, steps, directory, options, save_steps):
   cifar10.RECIPES['benchmark'] = recipe
   return runs.options(
       cifar10_train, data_dir=options.data_dir, train_dir=directory, batch_size=options.batch_size,
-      max_steps=steps, recipe='benchmark', augment=recipe.augment,
+      max_steps=steps, recipe='benchmark',
+      augment=cifar10.fitted(recipe, steps).augment,
       validation_examples=_held_out(options), save_checkpoint_steps=save_steps,
       keep_checkpoints=KEEP, summary_steps=1000, use_fp16=options.use_fp16)
 

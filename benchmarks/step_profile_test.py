@@ -24,7 +24,8 @@ class StepProfileTest(cifar10_testing.SampleTestCase):
     """As a program. Its crop changes with the steps: they must have their value before."""
     done = subprocess.run(
         [sys.executable, os.path.abspath(step_profile.__file__), '--data_dir', self.data_dir,
-         '--recipe=fast', '--batch_size=8', '--steps=1', '--warmup=1', '--percent=5'],
+         '--recipe=fast', '--max_steps=40', '--batch_size=8', '--steps=1', '--warmup=1',
+         '--percent=5'],
         capture_output=True, text=True, timeout=120, check=False)
     self.assertEqual(done.returncode, 0, done.stderr)
     self.assertIn('--recipe=fast --augment=%s --batch_size=8, float32:\n\n| share | ms |'
