@@ -34,7 +34,7 @@ flags.DEFINE_integer('max_steps', cifar10.TUTORIAL.max_steps,
 flags.DEFINE_boolean('log_device_placement', False, 'Print which device each op runs on.')
 flags.DEFINE_integer('log_frequency', 10, 'Steps from one log line to the next.', lower_bound=1)
 flags.DEFINE_enum('recipe', 'tutorial', sorted(cifar10.RECIPES), 'How to train.')
-flags.DEFINE_string('augment', cifar10.TUTORIAL.augment,
+flags.DEFINE_string('augment', None,
                     'Distortions of the pictures, with commas between: colour (which is brightness '
                     'and contrast), %s; or none. A strength may follow a colon, as in rotate:15 or '
                     'contrast:0.2-1.8; one that changes over training is first..last, as in '
@@ -69,7 +69,7 @@ flags.adopt_module_key_flags(cifar10)
 @flags.validator('augment')
 def _check_augment(text):
   try:
-    return cifar10_augment.parse(text) is not None
+    return text is None or cifar10_augment.parse(text) is not None
   except Failure as failure:
     raise flags.ValidationError(str(failure)) from failure
 
@@ -165,13 +165,14 @@ def build_input(options, draws=1, steps_a_batch=None):
     and how many pictures an epoch has.
   """
   skip, num_examples = training_part(options)
+  augment = cifar10_augment.parse(recipe_of(options).augment)
   if options.seed is not None:
     tf.set_random_seed(options.seed)
   drawn = cifar10_input.distorted_inputs(
       options.data_dir, options.batch_size, options.num_epochs,
-      repeatable=options.seed is not None, augment=cifar10_augment.parse(options.augment),
-      readers=options.read_threads, distorters=options.distort_threads, skip=skip, draws=draws,
-      max_steps=options.max_steps, steps_a_batch=steps_a_batch)
+      repeatable=options.seed is not None, augment=augment, readers=options.read_threads,
+      distorters=options.distort_threads, skip=skip, draws=draws, max_steps=options.max_steps,
+      steps_a_batch=steps_a_batch)
   tf.summary.image('images', drawn[0][0], max_outputs=10)
   return drawn, num_examples
 
@@ -364,26 +365,23 @@ def train(options, build=build, towers=1, cpu_devices=1):
 
 
 def recipe_of(options):
-  """Returns the cifar10.Recipe of --recipe, as it is with the --max_steps and --augment given.
+  """Returns the cifar10.Recipe of --recipe, fitted to --max_steps, with --augment if it was given.
 
   Args:
     options: the parsed flags after `follow_recipe`, or anything with their names as attributes.
   """
   recipe = cifar10.fitted(cifar10.RECIPES[options.recipe], options.max_steps)
-  return recipe._replace(augment=options.augment)
+  return recipe._replace(augment=options.augment) if options.augment else recipe
 
 
 def follow_recipe(options):
-  """Sets flags that were not given to what the recipe says.
+  """Sets --max_steps, if it was not given, to what the recipe says.
 
   Args:
     options: the parsed flags.
   """
-  recipe = cifar10.RECIPES[options.recipe]
   if not options['max_steps'].present:
-    options['max_steps'].value = recipe.max_steps
-  if not options['augment'].present:
-    options['augment'].value = cifar10.fitted(recipe, options.max_steps).augment
+    options['max_steps'].value = cifar10.RECIPES[options.recipe].max_steps
 
 
 def main(argv):

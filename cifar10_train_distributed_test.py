@@ -200,6 +200,12 @@ class EpochsTest(cifar10_testing.SampleTestCase):
   def testMaxStepsMayComeFirst(self):
     self.assertEqual(self._last_step(2, sync=True, num_epochs=100, max_steps=3), 3)
 
+  def testRecipeIsFittedToTheStepsThatAreLeft(self):
+    options = _options(data_dir=self.data_dir, recipe='fast', max_steps=50000, num_epochs=1)
+    self.assertEqual(cifar10_train.recipe_of(options).augment, cifar10.FAST.long_augment)
+    distributed.end_by_epochs(options, 1)
+    self.assertEqual(cifar10_train.recipe_of(options).augment, cifar10.FAST.augment)
+
 
 class EventsTest(tf.test.TestCase):
 

@@ -140,7 +140,7 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     self.assertEqual(status['run'], before['run'])  # on going on it is the same run
     self.assertStartsWith(status['run'], '/'.join(self.train_dir.split(os.sep)[-2:]) + ', ')
     expected = {**cifar10.fitted(cifar10.FAST, 2)._asdict(), 'recipe': 'fast', 'max_steps': 2,
-                'batch_size': BATCH_SIZE, 'augment': 'crop,flip,colour', 'use_fp16': False,
+                'batch_size': BATCH_SIZE, 'use_fp16': False,
                 'validation_examples': 0, 'seed': None, 'num_gpus': None, 'sync': None,
                 'replicas_to_aggregate': None}
     self.assertEqual(status['hparams'], expected)
@@ -219,24 +219,23 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     self.assertEqual(self._train(max_steps=7)[0], 0)
     self.assertNotIn('conv1/weights/Momentum', cifar10_testing.tensors(self._path(7)))
 
-  def testRecipeSetsWhatWasNotGiven(self):
-    parsed = flags.FlagValues()
-    for name, default in ('recipe', 'fast'), ('augment', 'crop,flip,colour'):
-      flags.DEFINE_string(name, default, '', flag_values=parsed)
-    flags.DEFINE_integer('max_steps', 1000000, '', flag_values=parsed)
-    parsed(['program', '--augment=none'])
-    cifar10_train.follow_recipe(parsed)
-    self.assertEqual((parsed.augment, parsed.max_steps), ('none', cifar10.FAST.max_steps))
-    for argument, max_steps, augment in [
-        ('--max_steps=7', 7, cifar10.FAST.augment),
-        ('--max_steps=50000', 50000, cifar10.FAST.long_augment),
-        ('--recipe=tutorial', cifar10.TUTORIAL.max_steps, cifar10.TUTORIAL.augment)]:
-      parsed.unparse_flags()
-      for flag in 'recipe', 'augment', 'max_steps':
-        parsed[flag].unparse()
-      parsed(['program', argument])
+  def testRecipeDecidesWhatWasNotGiven(self):
+    fast, tutorial = cifar10.FAST, cifar10.TUTORIAL
+    for arguments, max_steps, augment in [
+        (['--recipe=fast', '--augment=none'], fast.max_steps, 'none'),
+        (['--recipe=fast', '--max_steps=7'], 7, fast.augment),
+        (['--recipe=fast', '--max_steps=50000'], 50000, fast.long_augment),
+        ([], tutorial.max_steps, tutorial.augment),
+        (['--max_steps=50000', '--augment=flip'], 50000, 'flip')]:
+      parsed = flags.FlagValues()
+      flags.DEFINE_string('recipe', 'tutorial', '', flag_values=parsed)
+      flags.DEFINE_string('augment', None, '', flag_values=parsed)
+      flags.DEFINE_integer('max_steps', 1000000, '', flag_values=parsed)
+      parsed(['program', *arguments])
       cifar10_train.follow_recipe(parsed)
-      self.assertEqual((parsed.max_steps, parsed.augment), (max_steps, augment))
+      recipe = cifar10_train.recipe_of(parsed)
+      self.assertEqual((recipe.max_steps, recipe.augment), (max_steps, augment))
+      self.assertEqual(parsed.max_steps, max_steps)
 
   def testHeldOutPicturesAreNotTrainedOn(self):
     """An epoch is as long as the pictures that are left: 90 - 45 in batches of 16."""

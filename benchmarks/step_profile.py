@@ -87,7 +87,7 @@ def main(argv):
         session.run(step)
       seconds = (time.perf_counter() - since) / FLAGS.steps
       print('--recipe=%s --augment=%s --batch_size=%d, %s:\n'
-            % (FLAGS.recipe, FLAGS.augment, FLAGS.batch_size, dtype))
+            % (FLAGS.recipe, cifar10_train.recipe_of(FLAGS).augment, FLAGS.batch_size, dtype))
       print(table(trace(session, step, FLAGS.steps), FLAGS.percent))
       print('\n%.1f ms a step without the trace.' % (1e3 * seconds))
       coord.request_stop()
