@@ -63,9 +63,9 @@ class Recipe(NamedTuple):
   # As learning_rate, of Muon's steps of weights, which want momentum too; 0: steps as all others'.
   muon_rate: float = 0.0
   muon_decay: float = 0.0  # each of Muon's steps takes rate * muon_decay off the weights
-  # What changes with the length of a run, as `fitted` has it; None: nothing.
-  muon_steps: int | None = None  # above which Muon's rate and decay fall, as the cube root of steps
-  long_steps: int | None = None  # from which on pictures are distorted as by long_augment
+  # What `fitted` makes of the length of a run; None: nothing.
+  muon_steps: int | None = None  # above, both are divided by the cube root of max_steps / this
+  long_steps: int | None = None  # a run of so many steps and more is distorted by long_augment
   long_augment: str | None = None
   label_smoothing: float = 0.0  # probability that the loss gives to all classes alike
   # Of the averages that evaluation uses: per step, or as the share of the steps they look back on.
@@ -89,11 +89,11 @@ FAST = Recipe(
     momentum=0.9,  # 9.7 in a run without Muon, though at a rate of 0.1
     muon_rate=0.02,  # 5.8 for Nesterov's steps in place of Muon's, cifar10_muon.py
     muon_decay=0.1,  # 0.9; in one run of 4,000 steps it was 2
-    muon_steps=3000,  # 0.6 to 1.1, but in runs of 24,000 steps
+    muon_steps=3000,  # 0, for it counts in longer runs only
     weight_decay=0.002,  # 0.0; half the tutorial's
     averaged_share=0.05,  # 0.1 for the tutorial's average
     augment='crop:4..1,flip',  # 1.3 for a crop of 4 pixels to the end, 0 for no crop or no flip
-    long_augment='crop:4,flip',  # 0.9, but in runs of 24,000 steps
+    long_augment='crop:4,flip',  # 0.9 in two runs of 24,000 steps each
     long_steps=10000,
     max_steps=12000)  # 21 to 26 minutes on two cores with AVX2
 RECIPES = {'tutorial': TUTORIAL, 'fast': FAST}
@@ -437,7 +437,7 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
     global_step: integer variable that counts the steps.
     batch_size: pictures a step, over all devices.
     num_examples: pictures an epoch.
-    recipe: how training goes.
+    recipe: how training goes, as `fitted` gives it.
     dtype: what `compute_dtype` returned. For 'float16' the loss is scaled, and gradients back, to
       keep them from underflowing (https://arxiv.org/abs/1710.03740).
     compute_gradients: function from the optimizer to a list of (gradient, variable), for gradients

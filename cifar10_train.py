@@ -371,7 +371,7 @@ def recipe_of(options):
     options: the parsed flags after `follow_recipe`, or anything with their names as attributes.
   """
   recipe = cifar10.fitted(cifar10.RECIPES[options.recipe], options.max_steps)
-  return recipe._replace(augment=options.augment) if options.augment else recipe
+  return recipe if options.augment is None else recipe._replace(augment=options.augment)
 
 
 def follow_recipe(options):

@@ -226,7 +226,7 @@ class TrainTest(cifar10_testing.TrainerTestCase):
         (['--recipe=fast', '--max_steps=7'], 7, fast.augment),
         (['--recipe=fast', '--max_steps=50000'], 50000, fast.long_augment),
         ([], tutorial.max_steps, tutorial.augment),
-        (['--max_steps=50000', '--augment=flip'], 50000, 'flip')]:
+        (['--recipe=fast', '--max_steps=50000', '--augment='], 50000, '')]:
       parsed = flags.FlagValues()
       flags.DEFINE_string('recipe', 'tutorial', '', flag_values=parsed)
       flags.DEFINE_string('augment', None, '', flag_values=parsed)

@@ -126,7 +126,7 @@ def _train_options(recipe, steps, directory, options, save_steps):
   cifar10.RECIPES['benchmark'] = recipe
   return runs.options(
       cifar10_train, data_dir=options.data_dir, train_dir=directory, batch_size=options.batch_size,
-      max_steps=steps, recipe='benchmark',
+      max_steps=steps, recipe='benchmark', augment=None,
       validation_examples=_held_out(options), save_checkpoint_steps=save_steps,
       keep_checkpoints=KEEP, summary_steps=1000, use_fp16=options.use_fp16)
 
