@@ -38,7 +38,6 @@ from cifar10_app import Failure  # noqa: E402
 
 FLAGS = flags.FLAGS
 FAST, TUTORIAL = cifar10.FAST, cifar10.TUTORIAL
-
 KEEP = 10000  # checkpoints of a run: all, for each is a point of its curve
 SETTINGS = 'settings.json'  # beside the checkpoints: what a run was begun with
 
