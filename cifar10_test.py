@@ -498,13 +498,16 @@ class FastRecipeTest(tf.test.TestCase):
 
   def testRecipeIsFittedToTheLength(self):
     recipe = cifar10.FAST._replace(muon_rate=0.6, muon_decay=0.3, muon_steps=1000, long_steps=500,
-                                   augment='crop', long_augment='flip')
-    for max_steps, muon_rate, muon_decay, augment in [
-        (1, 0.6, 0.3, 'crop'), (499, 0.6, 0.3, 'crop'), (500, 0.6, 0.3, 'flip'),
-        (1000, 0.6, 0.3, 'flip'), (8000, 0.3, 0.15, 'flip'), (27000, 0.2, 0.1, 'flip')]:
+                                   augment='crop', long_augment='flip',
+                                   weight_decay=0.25, long_weight_decay=0.5)
+    for max_steps, muon_rate, muon_decay, augment, weight_decay in [
+        (1, 0.6, 0.3, 'crop', 0.25), (499, 0.6, 0.3, 'crop', 0.25), (500, 0.6, 0.3, 'flip', 0.5),
+        (1000, 0.6, 0.3, 'flip', 0.5), (4000, 0.3, 0.18898816, 'flip', 0.5),
+        (64000, 0.075, 0.075, 'flip', 0.5)]:
       fitted = cifar10.fitted(recipe, max_steps)
       self.assertAllClose((fitted.muon_rate, fitted.muon_decay), (muon_rate, muon_decay))
-      self.assertEqual((fitted.augment, fitted.max_steps), (augment, max_steps))
+      self.assertEqual((fitted.augment, fitted.weight_decay, fitted.max_steps),
+                       (augment, weight_decay, max_steps))
       self.assertEqual(fitted.learning_rate, recipe.learning_rate)
       self.assertEqual(cifar10.fitted(fitted, max_steps), fitted)
     self.assertEqual(cifar10.fitted(cifar10.TUTORIAL, 60000),
