@@ -64,10 +64,11 @@ class Recipe(NamedTuple):
   muon_rate: float = 0.0
   muon_decay: float = 0.0  # each of Muon's steps takes rate * muon_decay off the weights
   # What `fitted` makes of the length of a run; None: nothing.
-  # In a longer run muon_rate is divided by the square root, muon_decay by the cube root of
-  # max_steps / this.
+  # In a run of more steps, muon_rate is divided by the square root of max_steps / muon_steps and
+  # muon_decay by the cube root.
   muon_steps: int | None = None
-  long_steps: int | None = None  # a run of so many steps and more has the next two lines' instead
+  # A run of so many steps and more has the next two in place of augment and weight_decay.
+  long_steps: int | None = None
   long_augment: str | None = None
   long_weight_decay: float | None = None
   label_smoothing: float = 0.0  # probability that the loss gives to all classes alike
@@ -85,7 +86,7 @@ TUTORIAL = Recipe(learning_rate=0.1, epochs_per_decay=350.0, decay_factor=0.1,
 
 # Fitted to --max_steps, whatever it is. Chosen on 5,000 held-out pictures: docs/accuracy.md. Each
 # line says how much lower precision @ 1 is without it after 1,200 steps (mean of three runs, one
-# view, in points of a hundredth); what is less than about 1 is chance.
+# view, in points of a hundredth); what is less than about 1 is chance. Long runs are told apart.
 FAST = Recipe(
     learning_rate=0.05,  # 2.1 where it stays so, without warm-up, and does not fall to zero
     warmup=0.05,  # share of the steps; 0.0
@@ -96,7 +97,7 @@ FAST = Recipe(
     averaged_share=0.05,  # 0.1 for the tutorial's average
     augment='crop:4..1,flip',  # 1.3 for a crop of 4 pixels to the end, 0 for no crop or no flip
     # What long runs have of their own, and how much lower they are without it after 24,000 steps:
-    muon_steps=3000,  # 0.4 for the cube root in both, in six runs each
+    muon_steps=3000,  # 0.4 (0.1 with 18 views) where the rate falls by the cube root; six runs each
     long_augment='crop:4,flip',  # 0.9 in two runs each
     long_weight_decay=0.0,  # 0.4 (0.9 with 18 views) in six runs each
     long_steps=10000,  # chosen between 5,000 and 24,000
