@@ -222,6 +222,28 @@ def _pool(name, x):
   return tf.nn.max_pool2d(x, ksize=3, strides=2, padding='SAME', name=name)
 
 
+def _pool_relu(name, x):
+  """`_pool` of what `_conv` returned, with a shorter way back.
+
+  A ReLU passes the gradient on where its value is not 0. Of a pooled value that can be told before
+  the pool spreads its gradient, as can the sum for the biases: of a quarter as many numbers.
+  """
+  unbiased, biases = x.op.inputs[0].op.inputs
+
+  @tf.custom_gradient
+  def pool(*made_of):
+    del made_of  # x, after bias and ReLU
+    pooled = _pool(name, x)
+
+    def gradient(dy):
+      dy = tf.raw_ops.ReluGrad(gradients=dy, features=pooled)
+      return tf.gradients(pooled, x, dy)[0], tf.raw_ops.BiasAddGrad(out_backprop=dy)
+    return pooled, gradient
+
+  with tf.name_scope(name):
+    return pool(unbiased, biases)
+
+
 def _norm(name, x, depth_radius=4, bias=1.0, alpha=0.001 / 9.0):
   """Local response normalisation: strong neighbours among the channels damp a value.
 
@@ -284,7 +306,7 @@ def inference(images, recipe=TUTORIAL, dtype='float32'):
   decay = recipe.weight_decay
   # For three channels a convolution with fewer products would spend its time on tiles.
   x = _conv('conv1', images, 64, bias=0.0, conv2d=cifar10_conv.plain)  # [B, 24, 24, 64]
-  x = _pool('pool1', x)  # [B, 12, 12, 64]
+  x = _pool_relu('pool1', x)  # [B, 12, 12, 64]
   x = _norm('norm1', x)
   x = _conv('conv2', x, 64, bias=0.1, conv2d=cifar10_conv.choose(dtype))
   x = _norm('norm2', x)  # before the pool here, after it in the first layer: the tutorial's order
@@ -532,9 +554,10 @@ def session_config(dtype='float32', log_device_placement=False, cpu_devices=1):
   config = tf.ConfigProto(allow_soft_placement=True, log_device_placement=log_device_placement)
   config.device_count['CPU'] = cpu_devices
   config.gpu_options.allow_growth = True  # so that evaluation finds room beside training
-  # Ops at once. Each has all cores by itself; more at once only hold more memory at once. A process
-  # has one pool for all sessions, as large as the first of them asks.
-  config.inter_op_parallelism_threads = max(1, (os.cpu_count() or 1) // 2)
+  # Ops at once, at least two: with one, a step waits while the input's ops run. Each op has all
+  # cores by itself; more at once only hold more memory at once. A process has one pool for all
+  # sessions, as large as the first of them asks.
+  config.inter_op_parallelism_threads = max(2, (os.cpu_count() or 1) // 2)
   # Once over the graph: a second look finds nothing more, and takes 0.1 s.
   rewriter = config.graph_options.rewrite_options
   rewriter.meta_optimizer_iterations = type(rewriter).ONE
