@@ -264,19 +264,19 @@ def _norm(name, x, depth_radius=4, bias=1.0, alpha=0.001 / 9.0):
   channel = np.arange(int(x.shape[-1]))
   near = abs(channel[:, None] - channel) <= depth_radius  # [C, C]
 
-  def over_neighbours(x):
-    band = tf.constant(alpha * near[None, None], tf.float32)  # [1, 1, C, C]
+  def over_neighbours(x, factor):
+    band = tf.constant(factor * near[None, None], tf.float32)  # [1, 1, C, C]
     return cifar10_conv.plain(x, band)
 
   @tf.custom_gradient
   def normalise(x):
-    root = tf.math.rsqrt(bias + over_neighbours(tf.square(x)))  # s ** -0.5, s as in the formula
-    power = root * tf.sqrt(root)  # s ** -0.75
+    s = bias + over_neighbours(tf.square(x), alpha)
+    power = tf.math.rsqrt(s * tf.sqrt(s))  # s ** -0.75
+    y = x * power
 
     def gradient(dy):
-      straight = dy * power
-      return straight - 1.5 * x * over_neighbours(straight * x * tf.square(root))
-    return x * power, gradient
+      return dy * power - x * over_neighbours(dy * y / s, 2 * 0.75 * alpha)
+    return y, gradient
 
   with tf.name_scope(name):
     return normalise(x)
