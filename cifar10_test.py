@@ -218,6 +218,34 @@ class InferenceTest(tf.test.TestCase):
         self.assertAllClose(session.run(logits, {placeholder: images[i:j]}), expected[i:j],
                             rtol=1e-4, atol=1e-4)
 
+  def testGradientsOfReluAndPool(self):
+    random = np.random.RandomState(11)
+    z = random.normal(-1.3, 1, [2, 6, 6, 3]).astype(np.float32)
+    biases = np.array([0.1, 0.0, -0.1], np.float32)
+    dy = random.normal(size=[2, 3, 3, 3]).astype(np.float32)
+    relu, dz = np.maximum(z + biases, 0), np.zeros_like(z)
+    pooled = np.zeros_like(dy)
+    for at in np.ndindex(*dy.shape):
+      picture, row, column, channel = at
+      window = relu[picture, 2 * row:2 * row + 3, 2 * column:2 * column + 3, channel]
+      pooled[at] = window.max()
+      if pooled[at] > 0:
+        i, j = np.unravel_index(window.argmax(), window.shape)
+        dz[picture, 2 * row + i, 2 * column + j, channel] += dy[at]
+    self.assertBetween(np.mean(pooled == 0), 0.2, 0.8)  # of both kinds
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+      made_of = [tf.constant(z), tf.constant(biases)]
+      ours = cifar10._pool_relu('pool', tf.nn.relu(tf.nn.bias_add(*made_of)))
+      gradients = tf.gradients(ours, made_of, tf.constant(dy))
+      ours, gradients = session.run([ours, gradients])
+      sizes = {op.type: op.inputs[0].shape.as_list() for op in graph.get_operations()
+               if op.inputs}
+    self.assertAllClose(ours, pooled, rtol=1e-6)
+    self.assertAllClose(gradients[0], dz, rtol=1e-6)
+    self.assertAllClose(gradients[1], dz.sum(axis=(0, 1, 2)), rtol=1e-5)
+    # What makes it fast: both are taken where the pool has left a quarter.
+    self.assertEqual([sizes['ReluGrad'], sizes['BiasAddGrad']], [list(dy.shape)] * 2)
+
   def testNorm(self):
     for channels in [64, 12, 3]:
       x = np.random.RandomState(channels).normal(0, 60, [2, 3, 4, channels]).astype(np.float32)
@@ -582,6 +610,12 @@ class SixteenBitTest(tf.test.TestCase):
       self.assertTrue(config.gpu_options.allow_growth)
       self.assertFalse(config.log_device_placement)
     self.assertTrue(cifar10.session_config(log_device_placement=True).log_device_placement)
+
+  def testOpsAtOnce(self):
+    """With one, the step's ops would wait for the input's."""
+    for cores, ops in [(None, 2), (1, 2), (2, 2), (4, 2), (16, 8)]:
+      with mock.patch.object(os, 'cpu_count', return_value=cores):
+        self.assertEqual(cifar10.session_config().inter_op_parallelism_threads, ops)
 
 
 if __name__ == '__main__':
