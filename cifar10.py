@@ -101,7 +101,7 @@ FAST = Recipe(
     long_augment='crop:4,flip',  # 0.9 in two runs each
     long_weight_decay=0.0,  # 0.4 (0.9 with 18 views) in six runs each
     long_steps=10000,  # chosen between 5,000 and 24,000
-    max_steps=12000)  # 21 to 26 minutes on two cores with AVX2; 11 in bfloat16 with AVX-512
+    max_steps=12000)  # on two cores, 21 to 26 minutes with AVX2, 11 with avx512_bf16
 RECIPES = {'tutorial': TUTORIAL, 'fast': FAST}
 
 
@@ -225,15 +225,19 @@ def _pool(name, x):
 def _pool_relu(name, x):
   """`_pool` of what `_conv` returned, with a shorter way back.
 
-  A ReLU passes the gradient on where its value is not 0. Of a pooled value that can be told before
-  the pool spreads its gradient, as can the sum for the biases: of a quarter as many numbers.
+  The pool sends each gradient to one value, the largest of its window; the ReLU passes it on if
+  that is above 0, which the pooled value tells as well. So the ReLU's gradient and the sum for the
+  biases are taken before the pool spreads them, of a quarter as many numbers. They go to what `x`
+  is made of; with respect to `x` itself there is no gradient.
   """
-  unbiased, biases = x.op.inputs[0].op.inputs
+  relu, add = x.op, x.op.inputs[0].op
+  assert (relu.type, add.type) == ('Relu', 'BiasAdd'), (relu.type, add.type)
+  unbiased, biases = add.inputs
 
   @tf.custom_gradient
   def pool(*made_of):
-    del made_of  # x, after bias and ReLU
-    pooled = _pool(name, x)
+    del made_of  # for their gradients alone; x is there already
+    pooled = _pool('max', x)
 
     def gradient(dy):
       dy = tf.raw_ops.ReluGrad(gradients=dy, features=pooled)
@@ -554,9 +558,9 @@ def session_config(dtype='float32', log_device_placement=False, cpu_devices=1):
   config = tf.ConfigProto(allow_soft_placement=True, log_device_placement=log_device_placement)
   config.device_count['CPU'] = cpu_devices
   config.gpu_options.allow_growth = True  # so that evaluation finds room beside training
-  # Ops at once, at least two: with one, a step waits while the input's ops run. Each op has all
-  # cores by itself; more at once only hold more memory at once. A process has one pool for all
-  # sessions, as large as the first of them asks.
+  # Ops at once: half as many as there are cores, for each op has all cores by itself, and more only
+  # hold more memory; but two at least, for with one a step waits while the input's ops run. A
+  # process has one pool for all sessions, as large as the first of them asks.
   config.inter_op_parallelism_threads = max(2, (os.cpu_count() or 1) // 2)
   # Once over the graph: a second look finds nothing more, and takes 0.1 s.
   rewriter = config.graph_options.rewrite_options
