@@ -101,7 +101,7 @@ FAST = Recipe(
     long_augment='crop:4,flip',  # 0.9 in two runs each
     long_weight_decay=0.0,  # 0.4 (0.9 with 18 views) in six runs each
     long_steps=10000,  # chosen between 5,000 and 24,000
-    max_steps=12000)  # on two cores, 21 to 26 minutes with AVX2, 11 with avx512_bf16
+    max_steps=12000)  # on two cores, 21 to 26 minutes with AVX2, 11 to 13 with avx512_bf16
 RECIPES = {'tutorial': TUTORIAL, 'fast': FAST}
 
 
