@@ -295,6 +295,34 @@ def cutout(images, pixels):
   return tf.where_v2(covered, means, images)
 
 
+# Of two pictures one.
+
+
+def mixup(images, labels, alpha, num_classes):
+  """Lays each picture of a batch over another, faintly as a rule, and shares out its label alike.
+
+  What is in the middle between two classes then is said to be so, and no picture comes twice:
+  https://arxiv.org/abs/1710.09412. Here pictures are laid over each other in the reverse order, and
+  one share is drawn for a batch.
+
+  Args:
+    images: float32 [B, H, W, C].
+    labels: int32 [B].
+    alpha: above 0; the share is drawn from Beta(alpha, alpha): of 0.2, near 0 or near 1 mostly.
+    num_classes: how many labels there are.
+
+  Returns:
+    images float32 [B, H, W, C]; and float32 [B, num_classes], each class's share of a picture.
+  """
+  # Beta's draws, out of Gamma's; in 64 bits, for those of a small alpha can be 0 in 32.
+  one, other = tf.unstack(tf.random.gamma([2], alpha, dtype=tf.float64))
+  share = tf.cast(one / (one + other), tf.float32)
+
+  def mix(x):
+    return share * x + (1 - share) * tf.reverse(x, [0])
+  return mix(images), mix(tf.one_hot(labels, num_classes))
+
+
 # Which distortions, and how strong.
 
 

@@ -299,6 +299,33 @@ class ColourTest(DrawsTest):
     self.assertGreater(len(places), 100)
 
 
+class MixupTest(tf.test.TestCase):
+
+  def testPicturesAndLabelsAreMixedAlike(self):
+    pictures = np.random.RandomState(0).normal(size=[7, 4, 5, 3]).astype(np.float32)
+    labels = np.array([3, 0, 9, 1, 3, 3, 9], np.int32)  # the middle one meets itself
+    one_hot = np.eye(10, dtype=np.float32)[labels]
+    for seed in range(5):
+      mixed, shares = _run(lambda x, y: cifar10_augment.mixup(x, y, 0.7, 10), pictures, labels,
+                           seed=seed)
+      share = shares[1, 0]  # of the picture itself, as the other's label is 3
+      self.assertBetween(share, 0.0, 1.0)
+      self.assertAllClose(mixed, share * pictures + (1 - share) * pictures[::-1], atol=1e-6)
+      self.assertAllClose(shares, share * one_hot + (1 - share) * one_hot[::-1], atol=1e-6)
+
+  def testDraws(self):
+    """Of Beta(alpha, alpha): mean 1/2, variance 1 / (8 alpha + 4)."""
+    for alpha in 0.01, 0.2, 3.0:
+      with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(1)
+        _, shares = cifar10_augment.mixup(tf.zeros([2, 1, 1, 3]), tf.constant([0, 1]), alpha, 2)
+        draws = np.array([session.run(shares)[0, 0] for _ in range(1000)])
+      self.assertAllInRange(draws, 0.0, 1.0)
+      self.assertNear(draws.mean(), 0.5, 0.06)  # standard error 0.016 at most
+      self.assertNear(draws.var(), 1 / (8 * alpha + 4), 0.02)
+      self.assertLess(abs(np.corrcoef(draws[1:], draws[:-1])[0, 1]), 0.15)
+
+
 class EachTest(tf.test.TestCase):
 
   FUNCTIONS = {

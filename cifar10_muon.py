@@ -58,20 +58,40 @@ class MuonOptimizer(tf.train.MomentumOptimizer):
       them away. A term in the loss would not do: a step is as long whatever the gradient's size, so
       the term would turn it, and not shrink weights that are large
       (https://arxiv.org/abs/1711.05101, https://arxiv.org/abs/2502.16982).
-    names: names of the ops of the variables for Muon. Each, with all its dimensions but the last
-      as rows, must have no fewer rows than columns.
+    every: dict of the names of the ops of the variables for Muon to a number: each gradient joins
+      the momentum, but the variable moves by the first and then by one in so many, as many times as
+      far. Directions last longer than steps, so what takes the longest need not be done in each.
+      Each variable, with all its dimensions but the last as rows, must have no fewer rows than
+      columns.
   """
 
-  def __init__(self, learning_rate, muon_rate, momentum, names, decay=0.0):
+  def __init__(self, learning_rate, muon_rate, momentum, every, decay=0.0):
     super().__init__(learning_rate, momentum, use_nesterov=True)
     self._muon_rate, self._mu, self._decay = muon_rate, momentum, decay
-    self._names = frozenset(names)
+    self._every = dict(every)
+
+  def _create_slots(self, var_list):
+    super()._create_slots(var_list)
+    for var in var_list:
+      if self._every.get(var.op.name, 1) > 1:
+        # Not the global step: of machines that do not wait for one another, some would see only
+        # steps of one kind.
+        self._get_or_make_slot(var, tf.zeros([], tf.int64), 'updates', 'Updates')
 
   def _resource_apply_dense(self, grad, var):
-    if var.op.name not in self._names:
+    if var.op.name not in self._every:
       return super()._resource_apply_dense(grad, var)
     velocity = self.get_slot(var, 'momentum')
     velocity = velocity.assign(self._mu * velocity + grad)
-    ahead = tf.reshape(grad + self._mu * velocity, [-1, var.shape[-1]])
-    step = tf.reshape(orthogonalise(ahead), var.shape)
-    return var.assign_sub(self._muon_rate * (step + self._decay * var)).op
+    every = self._every[var.op.name]
+
+    def move():
+      ahead = tf.reshape(grad + self._mu * velocity, [-1, var.shape[-1]])
+      step = tf.reshape(orthogonalise(ahead), var.shape)
+      return var.assign_sub(every * self._muon_rate * (step + self._decay * var)).op
+
+    if every == 1:
+      return move()
+    with tf.control_dependencies([velocity]):
+      due = tf.equal(self.get_slot(var, 'updates').assign_add(1) % every, 1)
+    return tf.group(tf.cond(due, move, tf.no_op))

@@ -80,7 +80,14 @@ class OrthogonaliseTest(tf.test.TestCase):
 class MuonOptimizerTest(tf.test.TestCase):
 
   def testSteps(self):
-    """Three steps of kernels by Muon and of biases by Nesterov, with gradients that change."""
+    """Steps of kernels by Muon and of biases by Nesterov, with gradients that change."""
+    self.check(1, 3)
+
+  def testOneStepInThree(self):
+    """Three times as far; all gradients join the momentum, and the others move at each."""
+    self.check(3, 8)
+
+  def check(self, every, steps):
     random = np.random.RandomState(2)
     start = {'k/weights': random.normal(size=[2, 2, 3, 4]), 'k/biases': random.normal(size=[4])}
     pull = {name: random.normal(size=value.shape) for name, value in start.items()}
@@ -89,25 +96,26 @@ class MuonOptimizerTest(tf.test.TestCase):
                    for name, value in start.items()}
       # Its gradient: the value less where it is pulled to.
       loss = sum(tf.nn.l2_loss(variables[name] - pull[name].astype(np.float32)) for name in start)
-      optimizer = cifar10_muon.MuonOptimizer(0.1, 0.3, 0.8, ['k/weights'], decay=0.5)
+      optimizer = cifar10_muon.MuonOptimizer(0.1, 0.3, 0.8, {'k/weights': every}, decay=0.5)
       step = optimizer.minimize(loss)
       session.run(tf.global_variables_initializer())
       values, velocities = dict(start), dict.fromkeys(start, 0.0)
-      for _ in range(3):
+      for n in range(steps):
         session.run(step)
         for name, value in values.items():
           gradient = value - pull[name]
           velocities[name] = 0.8 * velocities[name] + gradient
           ahead = gradient + 0.8 * velocities[name]
-          if name == 'k/weights':
+          if name == 'k/weights' and n % every == 0:
             even = expected(ahead.reshape(12, 4)).reshape(value.shape)
-            values[name] = value - 0.3 * (even + 0.5 * value)
-          else:
+            values[name] = value - every * 0.3 * (even + 0.5 * value)
+          elif name == 'k/biases':
             values[name] = value - 0.1 * ahead
         for name, variable in variables.items():
           self.assertAllClose(session.run(variable), values[name], atol=1e-5)
       self.assertEqual({variable.op.name for variable in tf.global_variables()},
-                       {'k/weights', 'k/biases', 'k/weights/Momentum', 'k/biases/Momentum'})
+                       {'k/weights', 'k/biases', 'k/weights/Momentum', 'k/biases/Momentum',
+                        *(['k/weights/Updates'] if every > 1 else [])})
 
 
 if __name__ == '__main__':

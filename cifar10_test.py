@@ -1,4 +1,5 @@
 """Tests for cifar10: the network, its loss and its update, against plain NumPy."""
+import itertools
 import os
 import subprocess
 import sys
@@ -494,6 +495,20 @@ class FastRecipeTest(tf.test.TestCase):
     expected = -np.mean(0.7 * log[np.arange(6), labels] + 0.03 * log.sum(axis=1))
     self.assertAllClose(actual, expected, rtol=1e-5)
 
+  def testLabelsThatAreShares(self):
+    """As of pictures that are mixed: each class's loss counts by its share."""
+    random = np.random.RandomState(0)
+    logits = random.normal(size=[6, 10]).astype(np.float32)
+    shares = random.dirichlet(np.full(10, 0.3), size=6).astype(np.float32)
+    log = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    for smoothing in 0.0, 0.3:
+      with tf.Graph().as_default(), tf.Session() as session:
+        loss = cifar10.loss(tf.constant(logits), tf.constant(shares), label_smoothing=smoothing)
+        actual, accuracy = session.run([loss, cifar10.accuracy()])
+      goal = (1 - smoothing) * shares + smoothing / 10
+      self.assertAllClose(actual, -np.mean((goal * log).sum(axis=1)), rtol=1e-5)
+      self.assertAllClose(accuracy, np.mean(logits.argmax(axis=1) == shares.argmax(axis=1)))
+
   def testNesterov(self):
     """Steps of w on (w - 3)^2 / 2, as https://proceedings.mlr.press/v28/sutskever13.html has it."""
     recipe = cifar10.FAST._replace(learning_rate=0.1, warmup=0.0, momentum=0.8, muon_rate=0.0,
@@ -538,12 +553,17 @@ class FastRecipeTest(tf.test.TestCase):
                        (augment, weight_decay, max_steps))
       self.assertEqual(fitted.learning_rate, recipe.learning_rate)
       self.assertEqual(cifar10.fitted(fitted, max_steps), fitted)
+    recipe = cifar10.FAST._replace(mixup=0.4, mixup_steps=700)
+    for max_steps, mixup in (699, 0.0), (700, 0.4):
+      self.assertEqual(cifar10.fitted(recipe, max_steps).mixup, mixup)
+      self.assertEqual(cifar10.fitted(recipe._replace(mixup_steps=None), max_steps).mixup, 0.4)
     self.assertEqual(cifar10.fitted(cifar10.TUTORIAL, 60000),
                      cifar10.TUTORIAL._replace(max_steps=60000))
 
   def testMuonMovesTheWeightsOfAllLayersButTheLast(self):
     """At a rate of 0 for the others, and Muon's own: each step's length tells."""
-    recipe = cifar10.FAST._replace(learning_rate=1e-12, muon_rate=0.1, muon_decay=0.0, warmup=0.0)
+    recipe = cifar10.FAST._replace(learning_rate=1e-12, muon_rate=0.1, muon_decay=0.0, warmup=0.0,
+                                   muon_every=2)
     with tf.Graph().as_default(), tf.Session() as session:
       step = tf.train.get_or_create_global_step()
       images = tf.random.normal([4, 24, 24, 3], seed=1)
@@ -551,11 +571,15 @@ class FastRecipeTest(tf.test.TestCase):
       train_op = cifar10.train(loss, step, recipe=recipe)
       session.run(tf.global_variables_initializer())
       variables = {variable.op.name: variable for variable in tf.trainable_variables()}
-      before = session.run(variables)
-      session.run(train_op)
-      after = session.run(variables)
-    far = {name for name in variables if np.linalg.norm(after[name] - before[name]) > 0.01}
-    self.assertEqual(far, {'conv1/weights', 'conv2/weights', 'local3/weights', 'local4/weights'})
+      values = [session.run(variables)]
+      for _ in range(3):
+        session.run(train_op)
+        values.append(session.run(variables))
+    far = [{name for name in variables if np.linalg.norm(after[name] - before[name]) > 0.01}
+           for before, after in itertools.pairwise(values)]
+    others = {'conv1/weights', 'conv2/weights', 'local4/weights'}
+    # local3's take the longest, and so come in every second step.
+    self.assertEqual(far, [{'local3/weights', *others}, others, {'local3/weights', *others}])
 
 
 class FlagsTest(tf.test.TestCase):

@@ -79,7 +79,7 @@ GRACE_SECONDS = 10  # for a thread that hangs in a read to come back, once train
 
 # Saved, but may be missing in a checkpoint: smoothed losses for TensorBoard, which other versions
 # of this network name otherwise, and what an optimiser remembers, which not every recipe's has.
-OPTIONAL = ('/avg', '/Momentum')
+OPTIONAL = ('/avg', '/Momentum', '/Updates')
 
 
 def _restorable(variables):
@@ -161,11 +161,12 @@ def build_input(options, draws=1, steps_a_batch=None):
     steps_a_batch: as for `cifar10_input.distorted_inputs`.
 
   Returns:
-    A list of `draws` pairs: images float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3] and labels int32 [B];
-    and how many pictures an epoch has.
+    A list of `draws` pairs: images float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3] and labels, int32 [B] or,
+    where the recipe mixes pictures, float32 [B, NUM_CLASSES]; and how many pictures an epoch has.
   """
   skip, num_examples = training_part(options)
-  augment = cifar10_augment.parse(recipe_of(options).augment)
+  recipe = recipe_of(options)
+  augment = cifar10_augment.parse(recipe.augment)
   if options.seed is not None:
     tf.set_random_seed(options.seed)
   drawn = cifar10_input.distorted_inputs(
@@ -173,6 +174,8 @@ def build_input(options, draws=1, steps_a_batch=None):
       repeatable=options.seed is not None, augment=augment, readers=options.read_threads,
       distorters=options.distort_threads, skip=skip, draws=draws, max_steps=options.max_steps,
       steps_a_batch=steps_a_batch)
+  if recipe.mixup:
+    drawn = [cifar10_augment.mixup(*batch, recipe.mixup, cifar10.NUM_CLASSES) for batch in drawn]
   tf.summary.image('images', drawn[0][0], max_outputs=10)
   return drawn, num_examples
 

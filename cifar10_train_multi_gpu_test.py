@@ -198,6 +198,13 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     self._train(cifar10_train, max_steps=5, recipe='fast')
     self.assertEqual(self._tensors()['global_step'], 5)
 
+  def testMixup(self):
+    """Labels are shares then, of each tower's own pictures."""
+    with mock.patch.dict(cifar10.RECIPES, fast=cifar10.FAST._replace(mixup_steps=None)):
+      self._train(num_gpus=2, max_steps=2, recipe='fast')
+    self.assertEqual(self._tensors()['local3/weights/Updates'], 2)
+    self.assertEqual(set(_values(self.train_dir)['cross_entropy__raw_']), {1, 2})
+
   def testRateCountsExamples(self):
     """At the same number of pictures seen, 1, 2 and 4 towers are on the same stair."""
     recipe = cifar10.TUTORIAL._replace(epochs_per_decay=1.0)  # 12 batches of 8 a stair

@@ -2,6 +2,7 @@
 import contextlib
 import glob
 import io
+import itertools
 import os
 import re
 import shutil
@@ -218,6 +219,33 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     # And back: the tutorial's needs no momentum.
     self.assertEqual(self._train(max_steps=7)[0], 0)
     self.assertNotIn('conv1/weights/Momentum', cifar10_testing.tensors(self._path(7)))
+
+  def testMomentumOfEveryStepButMovesOfOneInFour(self):
+    """Counted in the checkpoint, so that going on makes no difference."""
+    local3 = []
+    for max_steps in 1, 2, 4, 5, 6:  # each a start of its own
+      self._train(max_steps=max_steps, recipe='fast')
+      tensors = cifar10_testing.tensors(self._path(max_steps))
+      self.assertEqual(tensors['local3/weights/Updates'], max_steps)
+      local3.append((tensors['local3/weights'], tensors['local3/weights/Momentum']))
+    moves = [bool(np.any(one[0] != other[0])) for one, other in itertools.pairwise(local3)]
+    self.assertEqual(moves, [False, False, True, False])
+    for one, other in itertools.pairwise(local3):
+      self.assertTrue(np.any(one[1] != other[1]))
+
+  def testMixup(self):
+    recipe = cifar10.FAST._replace(mixup=0.2, mixup_steps=3)
+    with mock.patch.dict(cifar10.RECIPES, fast=recipe):
+      for max_steps, dtype in (2, tf.int32), (3, tf.float32):
+        with tf.Graph().as_default():
+          drawn, _ = cifar10_train.build_input(
+              self._options(data_dir=self.data_dir, recipe='fast', max_steps=max_steps), draws=2)
+          for images, labels in drawn:
+            self.assertEqual((images.dtype, labels.dtype), (tf.float32, dtype))
+          self.assertEqual(len({labels.name for _, labels in drawn}), 2)
+      code, out = self._train(max_steps=3, recipe='fast', log_frequency=1)
+    self.assertEqual(code, 0)
+    self.assertRegex(out, r': step 3, loss = \d\.\d\d ')
 
   def testRecipeDecidesWhatWasNotGiven(self):
     fast, tutorial = cifar10.FAST, cifar10.TUTORIAL

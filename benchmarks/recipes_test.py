@@ -31,10 +31,12 @@ class RecipesTest(tf.test.TestCase):
                      ['the fast recipe'])  # each other leaves something out
     self.assertLen({recipe for recipe, _ in ablation.values()}, len(ablation))
     # What is the recipe's own at a length is no row there.
-    short, long = (set(recipes.planned(['ablation'], steps)) for steps in (7, 24000))
+    short, long, longest = (set(recipes.planned(['ablation'], steps))
+                            for steps in (7, 24000, 60000))
     self.assertEqual(short - long, {'crop of 4 pixels throughout', 'no weight decay in the loss'})
     self.assertEqual(long - short, {'crop from 4 pixels to 1', 'weight decay in the loss',
                                     "Muon's rate and decay not by the length"})
+    self.assertEqual(long ^ longest, {'mixup by Beta(0.2, 0.2)', 'no mixup'})
     for wrong in 'fast', 'fast:', 'fast:0', 'fast:many', 'slow:40':
       with self.assertRaisesRegex(Failure, 'is not RECIPE:STEPS'):
         recipes.planned([wrong], 7)
