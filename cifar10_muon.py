@@ -54,15 +54,15 @@ class MuonOptimizer(tf.train.MomentumOptimizer):
     learning_rate: of the others; float or float32 scalar.
     muon_rate: length of Muon's steps; float or float32 scalar.
     momentum: of both.
+    every: dict of the names of the ops of the variables for Muon to a number: each gradient joins
+      the momentum, but the variable moves at the first and then at one in so many, as many times as
+      far. Directions last longer than steps, so what takes the longest need not be done in each.
+      Each variable, with all its dimensions but the last as rows, must have no fewer rows than
+      columns.
     decay: of weights, apart from the loss: each of Muon's steps also takes `muon_rate * decay` of
       them away. A term in the loss would not do: a step is as long whatever the gradient's size, so
       the term would turn it, and not shrink weights that are large
       (https://arxiv.org/abs/1711.05101, https://arxiv.org/abs/2502.16982).
-    every: dict of the names of the ops of the variables for Muon to a number: each gradient joins
-      the momentum, but the variable moves by the first and then by one in so many, as many times as
-      far. Directions last longer than steps, so what takes the longest need not be done in each.
-      Each variable, with all its dimensions but the last as rows, must have no fewer rows than
-      columns.
   """
 
   def __init__(self, learning_rate, muon_rate, momentum, every, decay=0.0):
