@@ -3,10 +3,10 @@
 A picture of a cat that is moved, mirrored or lit otherwise is still a cat. A network that meets
 each picture anew in every epoch learns what the pictures have in common, not the pictures.
 
-Every function draws for each picture of a batch on its own, where `tf.image.random_*` draws once
-for all of it; given the graph's seed (`tf.set_random_seed`), draws repeat. A strength of zero (a
-factor of one) leaves pictures as they are, and so does no function their dtype: uint8 stays within
-0..255, float32 may leave that range.
+Every function but `mixup` draws for each picture of a batch on its own, where `tf.image.random_*`
+draws once for all of it; given the graph's seed (`tf.set_random_seed`), draws repeat. A strength of
+zero (a factor of one) leaves pictures as they are, and so does no function their dtype: uint8 stays
+within 0..255, float32 may leave that range.
 
 Geometric distortions are 3x3 matrices that say which point of the picture a pixel of the result
 shows. Coordinates (x, y, 1) count pixels to the right and down from the centre, so the matrices of
@@ -21,6 +21,9 @@ Summary of available functions:
   # What a picture goes through on its way into training, and into evaluation.
   images = distort(images, parse('crop,flip,colour'))
   images = evaluate(images)
+
+  # Two pictures in one, and their labels.
+  images, shares = mixup(images, labels, alpha, num_classes)
 """
 import functools
 import math
@@ -299,11 +302,11 @@ def cutout(images, pixels):
 
 
 def mixup(images, labels, alpha, num_classes):
-  """Lays each picture of a batch over another, faintly as a rule, and shares out its label alike.
+  """Mixes each picture of a batch with another, one of the two faintly as a rule, and their labels.
 
-  What is in the middle between two classes then is said to be so, and no picture comes twice:
-  https://arxiv.org/abs/1710.09412. Here pictures are laid over each other in the reverse order, and
-  one share is drawn for a batch.
+  So the network learns to go over gradually from class to class, and hardly meets the same input
+  twice: https://arxiv.org/abs/1710.09412. The other picture is the one in the same place from the
+  batch's end; one share is drawn for a batch.
 
   Args:
     images: float32 [B, H, W, C].
@@ -314,7 +317,8 @@ def mixup(images, labels, alpha, num_classes):
   Returns:
     images float32 [B, H, W, C]; and float32 [B, num_classes], each class's share of a picture.
   """
-  # Beta's draws, out of Gamma's; in 64 bits, for those of a small alpha can be 0 in 32.
+  # Beta's draws, out of Gamma's. Of a small alpha many of these would be the smallest number of 32
+  # bits, and the share 1/2.
   one, other = tf.unstack(tf.random.gamma([2], alpha, dtype=tf.float64))
   share = tf.cast(one / (one + other), tf.float32)
 

@@ -54,11 +54,10 @@ class MuonOptimizer(tf.train.MomentumOptimizer):
     learning_rate: of the others; float or float32 scalar.
     muon_rate: length of Muon's steps; float or float32 scalar.
     momentum: of both.
-    every: dict of the names of the ops of the variables for Muon to a number: each gradient joins
-      the momentum, but the variable moves at the first and then at one in so many, as many times as
-      far. Directions last longer than steps, so what takes the longest need not be done in each.
-      Each variable, with all its dimensions but the last as rows, must have no fewer rows than
-      columns.
+    every: dict of a variable's op name to N, for Muon's variables: each gradient joins the
+      momentum, but the variable moves in the first step and then in every N-th after it, N times as
+      far. Directions last longer than a step, so what takes long need not be done in each. A
+      variable, with all its dimensions but the last as rows, must have no fewer rows than columns.
     decay: of weights, apart from the loss: each of Muon's steps also takes `muon_rate * decay` of
       them away. A term in the loss would not do: a step is as long whatever the gradient's size, so
       the term would turn it, and not shrink weights that are large
@@ -74,8 +73,9 @@ class MuonOptimizer(tf.train.MomentumOptimizer):
     super()._create_slots(var_list)
     for var in var_list:
       if self._every.get(var.op.name, 1) > 1:
-        # Not the global step: of machines that do not wait for one another, some would see only
-        # steps of one kind.
+        # Not the global step: of machines that do not wait for one another, one might see only odd
+        # ones. (Of two that update at once both may find a move due, or neither: no worse than that
+        # their gradients mix in the momentum.)
         self._get_or_make_slot(var, tf.zeros([], tf.int64), 'updates', 'Updates')
 
   def _resource_apply_dense(self, grad, var):
@@ -84,6 +84,7 @@ class MuonOptimizer(tf.train.MomentumOptimizer):
     velocity = self.get_slot(var, 'momentum')
     velocity = velocity.assign(self._mu * velocity + grad)
     every = self._every[var.op.name]
+    grad = tf.identity(grad)  # here, where the variable is; a branch would fetch it once more
 
     def move():
       ahead = tf.reshape(grad + self._mu * velocity, [-1, var.shape[-1]])

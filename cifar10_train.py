@@ -175,7 +175,8 @@ def build_input(options, draws=1, steps_a_batch=None):
       distorters=options.distort_threads, skip=skip, draws=draws, max_steps=options.max_steps,
       steps_a_batch=steps_a_batch)
   if recipe.mixup:
-    drawn = [cifar10_augment.mixup(*batch, recipe.mixup, cifar10.NUM_CLASSES) for batch in drawn]
+    with tf.name_scope('mixup'), tf.device('/cpu:0'):
+      drawn = [cifar10_augment.mixup(*batch, recipe.mixup, cifar10.NUM_CLASSES) for batch in drawn]
   tf.summary.image('images', drawn[0][0], max_outputs=10)
   return drawn, num_examples
 
@@ -369,6 +370,8 @@ def train(options, build=build, towers=1, cpu_devices=1):
 
 def recipe_of(options):
   """Returns the cifar10.Recipe of --recipe, fitted to --max_steps, with --augment if it was given.
+
+  Mixup is not among what --augment lists: it stays the recipe's.
 
   Args:
     options: the parsed flags after `follow_recipe`, or anything with their names as attributes.

@@ -92,6 +92,19 @@ class PlacementTest(tf.test.TestCase):
                    and op.inputs[0].op.name == variable.op.name + '/ExponentialMovingAverage']
         self.assertIn(server, update.inputs[1].op.device)
 
+  def testMuonsStepsAreMadeOnTheServers(self):
+    """Where workers do not wait: a gradient goes there once, whether its variable moves or not."""
+    with self._built(replicas=None, recipe='fast') as (step, _, _):
+      count, = [each for each in tf.global_variables() if each.op.name.endswith('Updates')]
+      ops = [op for op in _run_with(step.op) if '/update_' in op.name]
+      switches = [op for op in ops if op.type == 'Switch']
+      moved = [op.name for op in ops if 'job:worker' in op.device
+               for tensor in op.outputs if tensor.shape.num_elements() != 1]
+    self.assertEqual(count.op.name, 'local3/weights/Updates')
+    self.assertIn('/job:ps', count.device)
+    self.assertNotEmpty(switches)
+    self.assertEmpty(moved)
+
   def testAWorkerFetchesEachVariableOnce(self):
     with self._built() as (step, _, _):
       fetched = [op.inputs[0].op.name for op in _run_with(step.op) if op.type == 'ReadVariableOp'

@@ -199,9 +199,11 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     self.assertEqual(self._tensors()['global_step'], 5)
 
   def testMixup(self):
-    """Labels are shares then, of each tower's own pictures."""
-    with mock.patch.dict(cifar10.RECIPES, fast=cifar10.FAST._replace(mixup_steps=None)):
+    """Labels are shares then, in each tower."""
+    with mock.patch.dict(cifar10.RECIPES, fast=cifar10.FAST._replace(mixup_steps=None)), \
+         mock.patch.object(cifar10, 'loss', wraps=cifar10.loss) as loss:
       self._train(num_gpus=2, max_steps=2, recipe='fast')
+    self.assertEqual([call.args[1].dtype for call in loss.call_args_list], 2 * [tf.float32])
     self.assertEqual(self._tensors()['local3/weights/Updates'], 2)
     self.assertEqual(set(_values(self.train_dir)['cross_entropy__raw_']), {1, 2})
 

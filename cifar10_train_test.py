@@ -222,6 +222,12 @@ class TrainTest(cifar10_testing.TrainerTestCase):
 
   def testMomentumOfEveryStepButMovesOfOneInFour(self):
     """Counted in the checkpoint, so that going on makes no difference."""
+    earlier = cifar10.FAST._replace(muon_every=1)  # runs before there was a count
+    with mock.patch.dict(cifar10.RECIPES, fast=earlier):
+      self._train(max_steps=1, recipe='fast', train_dir=os.path.join(self.train_dir, 'earlier'))
+    self.assertEqual(
+        self._train(max_steps=2, recipe='fast',
+                    train_dir=os.path.join(self.train_dir, 'earlier'))[0], 0)
     local3 = []
     for max_steps in 1, 2, 4, 5, 6:  # each a start of its own
       self._train(max_steps=max_steps, recipe='fast')
@@ -237,15 +243,19 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     recipe = cifar10.FAST._replace(mixup=0.2, mixup_steps=3)
     with mock.patch.dict(cifar10.RECIPES, fast=recipe):
       for max_steps, dtype in (2, tf.int32), (3, tf.float32):
-        with tf.Graph().as_default():
+        with tf.Graph().as_default() as graph:
           drawn, _ = cifar10_train.build_input(
               self._options(data_dir=self.data_dir, recipe='fast', max_steps=max_steps), draws=2)
           for images, labels in drawn:
             self.assertEqual((images.dtype, labels.dtype), (tf.float32, dtype))
-          self.assertEqual(len({labels.name for _, labels in drawn}), 2)
-      code, out = self._train(max_steps=3, recipe='fast', log_frequency=1)
+          draws = [op for op in graph.get_operations() if op.type == 'RandomGamma']
+          self.assertLen(draws, 2 if dtype == tf.float32 else 0)  # a share for each batch
+      with mock.patch.object(cifar10, 'loss', wraps=cifar10.loss) as loss:
+        code, out = self._train(max_steps=100, num_epochs=1, recipe='fast', log_frequency=1)
     self.assertEqual(code, 0)
-    self.assertRegex(out, r': step 3, loss = \d\.\d\d ')
+    self.assertEqual(loss.call_args.args[1].dtype, tf.float32)
+    last = -(-self.EXAMPLES // BATCH_SIZE)  # a batch that is smaller, too
+    self.assertRegex(out, r': step %d, loss = \d\.\d\d ' % last)
 
   def testRecipeDecidesWhatWasNotGiven(self):
     fast, tutorial = cifar10.FAST, cifar10.TUTORIAL
@@ -395,10 +405,12 @@ class TrainTest(cifar10_testing.TrainerTestCase):
 
   def testSeedRepeatsBitForBit(self):
     runs, losses = [], []
+    recipe = cifar10.TUTORIAL._replace(mixup=0.2)  # which draws too
     for i, seed in enumerate((7, 7, 8)):
       train_dir = os.path.join(self.train_dir, str(i))
-      _, out = self._train(seed=seed, max_steps=6, train_dir=train_dir, log_frequency=1,
-                           augment='crop:4..1,flip,colour')
+      with mock.patch.dict(cifar10.RECIPES, tutorial=recipe):
+        _, out = self._train(seed=seed, max_steps=6, train_dir=train_dir, log_frequency=1,
+                             augment='crop:4..1,flip,colour')
       losses.append(_losses(out))
       runs.append(cifar10_testing.tensors(os.path.join(train_dir, 'model.ckpt-6')))
     for name in runs[0]:
