@@ -108,7 +108,7 @@ FAST = Recipe(
     long_steps=10000,  # chosen between 5,000 and 24,000
     mixup=0.2,  # 0.9 (0.0 with 18 views) after 48,000 steps of 60,000, of three runs and two
     mixup_steps=40000,  # chosen between 24,000, where it did not help, and 60,000
-    max_steps=12000)  # on two cores, 21 to 26 minutes with AVX2, 11 to 13 with avx512_bf16
+    max_steps=12000)  # on two cores, 11 minutes with avx512_bf16, about twice that with AVX2
 RECIPES = {'tutorial': TUTORIAL, 'fast': FAST}
 
 
