@@ -81,13 +81,13 @@ class MuonOptimizerTest(tf.test.TestCase):
 
   def testSteps(self):
     """Steps of kernels by Muon and of biases by Nesterov, with gradients that change."""
-    self.check(1, 3)
+    self._check(1, 3)
 
   def testOneStepInThree(self):
     """Three times as far; all gradients join the momentum, and the others move at each."""
-    self.check(3, 8)
+    self._check(3, 8)
 
-  def check(self, every, steps):
+  def _check(self, every, steps):
     random = np.random.RandomState(2)
     start = {'k/weights': random.normal(size=[2, 2, 3, 4]), 'k/biases': random.normal(size=[4])}
     pull = {name: random.normal(size=value.shape) for name, value in start.items()}

@@ -404,13 +404,18 @@ class TrainTest(cifar10_testing.TrainerTestCase):
       self.assertEqual(self._times(), files)
 
   def testSeedRepeatsBitForBit(self):
+    self._check_seeds()
+
+  def testSeedRepeatsMixupToo(self):
+    with mock.patch.dict(cifar10.RECIPES, tutorial=cifar10.TUTORIAL._replace(mixup=0.2)):
+      self._check_seeds()
+
+  def _check_seeds(self):
     runs, losses = [], []
-    recipe = cifar10.TUTORIAL._replace(mixup=0.2)  # which draws too
     for i, seed in enumerate((7, 7, 8)):
       train_dir = os.path.join(self.train_dir, str(i))
-      with mock.patch.dict(cifar10.RECIPES, tutorial=recipe):
-        _, out = self._train(seed=seed, max_steps=6, train_dir=train_dir, log_frequency=1,
-                             augment='crop:4..1,flip,colour')
+      _, out = self._train(seed=seed, max_steps=6, train_dir=train_dir, log_frequency=1,
+                           augment='crop:4..1,flip,colour')
       losses.append(_losses(out))
       runs.append(cifar10_testing.tensors(os.path.join(train_dir, 'model.ckpt-6')))
     for name in runs[0]:
