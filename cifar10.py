@@ -20,13 +20,13 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
-import cifar10_conv
-import cifar10_download
+from cifar10_lib.network import winograd
+from cifar10_lib.dataset import download
 import cifar10_input
-import cifar10_muon
-import cifar10_sample
-import cifar10_summary
-from cifar10_tf import tf
+from cifar10_lib.network import muon
+from cifar10_lib.dataset import sample
+from cifar10_lib.reporting import summaries
+from cifar10_lib.common.tf1 import tf
 
 NUM_CLASSES = cifar10_input.NUM_CLASSES
 IMAGE_SIZE = cifar10_input.IMAGE_SIZE
@@ -43,7 +43,7 @@ flags.DEFINE_boolean('use_fp16', False,
                      'on CPUs that have it); weights stay float32.')
 flags.DEFINE_integer('validation_examples', 0, 'Training pictures to hold out for validation: a '
                      'fifth of them at the end of each training file.', lower_bound=0)
-flags.DEFINE_string('data_url', cifar10_download.DATA_URL,
+flags.DEFINE_string('data_url', download.DATA_URL,
                     'Where to fetch the data set: an https, http or file URL of '
                     'cifar-10-binary.tar.gz, or "sample" to draw a small data set of ten shapes, '
                     'without a network.')
@@ -75,7 +75,7 @@ class Recipe(NamedTuple):
   long_weight_decay: float | None = None
   mixup_steps: int | None = None  # a run of fewer steps has no mixup
   label_smoothing: float = 0.0  # probability that the loss gives to all classes alike
-  mixup: float = 0.0  # alpha of `cifar10_augment.mixup`; 0: pictures are not mixed
+  mixup: float = 0.0  # alpha of `augmentation.mixup`; 0: pictures are not mixed
   # Of the averages that evaluation uses: per step, or as the share of the steps they look back on.
   moving_average_decay: float | None = None
   averaged_share: float = 0.0
@@ -150,11 +150,11 @@ def maybe_download_and_extract():
   """
   options = _flags()
   if options.data_url == 'sample':
-    directory = cifar10_sample.make_sample(options.data_dir)
+    directory = sample.make_sample(options.data_dir)
   else:
-    directory = cifar10_download.maybe_download_and_extract(
+    directory = download.maybe_download_and_extract(
         options.data_dir, options.data_url, options.data_sha256)
-  if cifar10_sample.is_sample(directory):
+  if sample.is_sample(directory):
     print('%s holds the SAMPLE data set of drawn shapes, not CIFAR-10.' % directory)
   return directory
 
@@ -194,9 +194,9 @@ def _summarise(x, weights=None):
   """
   scope = tf.get_variable_scope()
   if not scope.reuse:
-    cifar10_summary.activations(scope.name, x)
+    summaries.activations(scope.name, x)
     if weights is not None:
-      cifar10_summary.filters(scope.name, weights)
+      summaries.filters(scope.name, weights)
   return x
 
 
@@ -279,7 +279,7 @@ def _norm(name, x, depth_radius=4, bias=1.0, alpha=0.001 / 9.0):
 
   def over_neighbours(x, factor):
     band = tf.constant(factor * near[None, None], tf.float32)  # [1, 1, C, C]
-    return cifar10_conv.plain(x, band)
+    return winograd.plain(x, band)
 
   @tf.custom_gradient
   def normalise(x):
@@ -318,10 +318,10 @@ def inference(images, recipe=TUTORIAL, dtype='float32'):
   """
   decay = recipe.weight_decay
   # For three channels a convolution with fewer products would spend its time on tiles.
-  x = _conv('conv1', images, 64, bias=0.0, conv2d=cifar10_conv.plain)  # [B, 24, 24, 64]
+  x = _conv('conv1', images, 64, bias=0.0, conv2d=winograd.plain)  # [B, 24, 24, 64]
   x = _pool_relu('pool1', x)  # [B, 12, 12, 64]
   x = _norm('norm1', x)
-  x = _conv('conv2', x, 64, bias=0.1, conv2d=cifar10_conv.choose(dtype))
+  x = _conv('conv2', x, 64, bias=0.1, conv2d=winograd.choose(dtype))
   x = _norm('norm2', x)  # before the pool here, after it in the first layer: the tutorial's order
   x = _pool('pool2', x)  # [B, 6, 6, 64]
   x = tf.reshape(x, [-1, np.prod(x.shape[1:].as_list())], 'flatten')  # [B, 2304]
@@ -336,7 +336,7 @@ def log_probabilities(images, views=1):
 
   Args:
     images: float32 [views * B, IMAGE_SIZE, IMAGE_SIZE, 3], view by view, as
-      `cifar10_augment.evaluate` makes them.
+      `augmentation.evaluate` makes them.
     views: of each picture.
 
   Returns:
@@ -393,7 +393,7 @@ def accuracy():
   """
   with tf.name_scope('accuracy'):
     share = tf.reduce_mean(tf.stack(tf.get_collection(ACCURACY)))
-    cifar10_summary.scalar('accuracy', share)
+    summaries.scalar('accuracy', share)
     return share
 
 
@@ -438,7 +438,7 @@ def _optimizer(rate, recipe):
            if variable.op.name.endswith('weights') and 'softmax_linear' not in variable.op.name]
   every = {name: recipe.muon_every if 'local3' in name else 1 for name in names}
   muon_rate = rate * (recipe.muon_rate / recipe.learning_rate)
-  return cifar10_muon.MuonOptimizer(rate, muon_rate, recipe.momentum, every, recipe.muon_decay)
+  return muon.MuonOptimizer(rate, muon_rate, recipe.momentum, every, recipe.muon_decay)
 
 
 def _average_losses(total_loss):
@@ -451,8 +451,8 @@ def _average_losses(total_loss):
   averages_op = averages.apply(losses)
   for each in losses:
     tag = each.op.name.removeprefix('loss/')
-    cifar10_summary.scalar(tag + '__raw_', each)
-    cifar10_summary.scalar(tag + '_1', averages.average(each))
+    summaries.scalar(tag + '__raw_', each)
+    summaries.scalar(tag + '_1', averages.average(each))
   return averages_op
 
 
@@ -497,7 +497,7 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
   """
   with tf.name_scope('train'):
     rate = learning_rate(global_step, batch_size, num_examples, recipe)
-    cifar10_summary.scalar('learning_rate', rate)
+    summaries.scalar('learning_rate', rate)
     averages_op = _average_losses(total_loss)
     optimizer = _optimizer(rate, recipe)
     if dtype == 'float16':
@@ -516,8 +516,8 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
         train_op = averages.apply(tf.trainable_variables())
     train_op = tf.group(train_op, averages_op)
   for gradient, variable in gradients:
-    cifar10_summary.histogram(variable.op.name, variable)
-    cifar10_summary.histogram(variable.op.name + '/gradients', gradient)
+    summaries.histogram(variable.op.name, variable)
+    summaries.histogram(variable.op.name + '/gradients', gradient)
   return train_op
 
 

@@ -16,21 +16,21 @@ import numpy as np
 from absl import flags
 
 import cifar10
-import cifar10_app
-import cifar10_augment
-import cifar10_checkpoint
+from cifar10_lib.common import programs
+from cifar10_lib.dataset import augmentation
+from cifar10_lib.training import checkpoints
 import cifar10_input
-import cifar10_report
-import cifar10_sample
-from cifar10_app import Failure
-from cifar10_tf import reason, tf
+from cifar10_lib.reporting import report
+from cifar10_lib.dataset import sample
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import reason, tf
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('eval_dir', '/tmp/cifar10_eval', 'Directory of events.')
 flags.DEFINE_enum('eval_data', 'test', ['test', 'train_eval', 'validation'],
                   'Score on the test file, on the training files, or on the part of these that '
                   '--validation_examples holds out.')
-flags.DEFINE_enum('views', '1', [str(count) for count in cifar10_augment.VIEWS],
+flags.DEFINE_enum('views', '1', [str(count) for count in augmentation.VIEWS],
                   'Views of each picture whose probabilities are averaged: 1, the centre; 2, and '
                   'its mirror image; 10, four corners and the centre, mirrored too; 18, a grid of '
                   '3x3, mirrored too.')
@@ -96,13 +96,13 @@ class Evaluation:
       checkpoint: path without '.index'.
 
     Returns:
-      cifar10_report.Scores, in the order of the records.
+      report.Scores, in the order of the records.
 
     Raises:
       Failure: it does not fit the network, or gives logits that are no numbers.
       tf.errors.OpError: it cannot be read.
     """
-    cifar10_checkpoint.require_fit(checkpoint, self.variables, self._hint)
+    checkpoints.require_fit(checkpoint, self.variables, self._hint)
     labels, told = [], []
     with self.graph.as_default():
       creator = tf.train.ChiefSessionCreator(
@@ -115,12 +115,12 @@ class Evaluation:
           told.append(batch[1])
     labels, told = (np.concatenate(parts)[:self.num_examples] for parts in (labels, told))
     require_finite(checkpoint, told)
-    return cifar10_report.Scores(int(step), labels, told)
+    return report.Scores(int(step), labels, told)
 
 
 def latest(directory):
   """Returns the path of the latest checkpoint in a directory; raises Failure if there is none."""
-  found = cifar10_checkpoint.find_latest(directory)
+  found = checkpoints.find_latest(directory)
   if not found:
     raise Failure('No checkpoint in %s; train first: python cifar10_train.py --train_dir %s'
                   % (directory, directory))
@@ -138,12 +138,12 @@ def score(evaluation, checkpoint, writer, options, note=''):
     note: text for the end of the line.
 
   Returns:
-    cifar10_report.Scores; None if it vanished meanwhile (a trainer keeps the latest few only).
+    report.Scores; None if it vanished meanwhile (a trainer keeps the latest few only).
   """
   try:
     scores = evaluation.scores(checkpoint)
   except (tf.errors.OpError, ValueError) as error:  # ValueError: gone when the saver looks for it
-    if cifar10_checkpoint.exists(checkpoint):
+    if checkpoints.exists(checkpoint):
       if isinstance(error, ValueError):
         raise
       raise Failure('%s cannot be scored: %s' % (checkpoint, reason(error))) from error
@@ -154,19 +154,19 @@ def score(evaluation, checkpoint, writer, options, note=''):
         % (datetime.datetime.now(), label, hits / total, hits, total, scores.step, scores.loss,
            note), flush=True)
   names = evaluation.names
-  writer.add_summary(cifar10_report.summary(scores, names, evaluation.pictures, label), scores.step)
+  writer.add_summary(report.summary(scores, names, evaluation.pictures, label), scores.step)
   # With precision, for TensorBoard to show them in one row.
-  cifar10_report.add_hyper_parameters(writer, os.path.dirname(checkpoint), scores.step, label)
+  report.add_hyper_parameters(writer, os.path.dirname(checkpoint), scores.step, label)
   writer.flush()
   if options.confusion_csv:
-    cifar10_report.write_confusion(options.confusion_csv, scores, names)
+    report.write_confusion(options.confusion_csv, scores, names)
   if options.predictions_csv:
-    cifar10_report.write_predictions(options.predictions_csv, scores, names)
+    report.write_predictions(options.predictions_csv, scores, names)
   return scores
 
 
 def _training_ended(directory):
-  return cifar10_checkpoint.read_status(directory).get('state') in ('finished', 'failed')
+  return checkpoints.read_status(directory).get('state') in ('finished', 'failed')
 
 
 def _wait(directory, seconds):
@@ -181,7 +181,7 @@ def _score_all(evaluation, options, writer, note):
   directory, scored, last = options.checkpoint_dir, set(), None
   while True:
     ended = _training_ended(directory)  # asked first: whatever is saved later is found below
-    found = cifar10_checkpoint.find_all(directory)
+    found = checkpoints.find_all(directory)
     for checkpoint in found:
       if checkpoint not in scored:
         last = score(evaluation, checkpoint, writer, options, note) or last
@@ -211,7 +211,7 @@ def evaluate(options):
   if options.eval_data == 'validation' and not options.validation_examples:
     raise Failure('--eval_data=validation scores what --validation_examples holds out of the '
                   'training files. Give the number that training was given.')
-  note = ' (sample data set)' if cifar10_sample.is_sample(directory) else ''
+  note = ' (sample data set)' if sample.is_sample(directory) else ''
   for path in (options.confusion_csv, options.predictions_csv):
     if path and not os.path.isdir(os.path.dirname(path) or '.'):
       raise Failure('%s cannot be written: its directory is not there. Make it first.' % path)
@@ -227,7 +227,7 @@ def evaluate(options):
     else:
       scores = _score_all(evaluation, options, writer, note)
   if scores:
-    print(cifar10_report.table(scores, evaluation.names))
+    print(report.table(scores, evaluation.names))
 
 
 def main(argv):
@@ -237,4 +237,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  cifar10_app.run(main)
+  programs.run(main)

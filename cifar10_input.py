@@ -22,17 +22,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-import cifar10_augment
-import cifar10_download
-from cifar10_app import Failure
-from cifar10_download import DIRECTORY, LABEL_BYTES, RECORD_BYTES, TEST_FILE, TRAIN_FILES
-from cifar10_tf import tf
+from cifar10_lib.dataset import augmentation
+from cifar10_lib.dataset import download
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.dataset.download import (
+    DIRECTORY, LABEL_BYTES, RECORD_BYTES, TEST_FILE, TRAIN_FILES)
+from cifar10_lib.common.tf1 import tf
 
 NUM_CLASSES = 10
 NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN = 50000
 NUM_EXAMPLES_PER_EPOCH_FOR_EVAL = 10000
 HEIGHT, WIDTH, DEPTH = 32, 32, 3  # pixels, pixels, channels; stored as planes: red, green, blue
-IMAGE_SIZE = cifar10_augment.IMAGE_SIZE
+IMAGE_SIZE = augmentation.IMAGE_SIZE
 
 # The queues.
 READ_RECORDS = 512  # records a call: enough to make a call cheap, few enough to mix files well
@@ -137,7 +138,7 @@ def total_records(paths, skip=(0, 0)):
 
 def class_names(data_dir):
   """Returns the ten names of the classes in a data directory, by label."""
-  return cifar10_download.class_names(os.path.join(data_dir, DIRECTORY))
+  return download.class_names(os.path.join(data_dir, DIRECTORY))
 
 
 def read_pictures(paths, skip, numbers):
@@ -301,14 +302,14 @@ def _progress(max_steps, steps_a_batch):
 
 
 def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True, repeatable=False,
-                     augment=cifar10_augment.TUTORIAL, readers=READERS, distorters=DISTORTERS,
+                     augment=augmentation.TUTORIAL, readers=READERS, distorters=DISTORTERS,
                      skip=(0, 0), draws=None, max_steps=None, steps_a_batch=None):
   """Builds shuffled and distorted batches of the training files.
 
   Args:
     data_dir: directory that holds DIRECTORY.
     batch_size, num_epochs, shuffle, repeatable, readers, distorters, skip, draws: as for `batches`.
-    augment: how to distort, as `cifar10_augment.parse` returns it. For strengths that change, run
+    augment: how to distort, as `augmentation.parse` returns it. For strengths that change, run
       `tf.local_variables_initializer()` once the global step has its value.
     max_steps: steps of the whole training, over which strengths change; None: they stay what they
       are at first.
@@ -319,16 +320,16 @@ def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True, repeat
     As `batches`.
   """
   changing = [(name, strength) for name, strength in augment
-              if isinstance(strength, cifar10_augment.Change)]
+              if isinstance(strength, augmentation.Change)]
 
   def prepare(images):
     progress = 0.0
     if changing and max_steps:
       now, progress = _progress(max_steps, steps_a_batch or 1 / (draws or 1))
       for name, strength in changing:
-        for number in cifar10_augment.strength_at(name, strength, now):
+        for number in augmentation.strength_at(name, strength, now):
           tf.summary.scalar(name, number)
-    return cifar10_augment.distort(images, augment, progress=progress)
+    return augmentation.distort(images, augment, progress=progress)
   return batches(data_files(data_dir), batch_size, prepare, num_epochs, shuffle, repeatable,
                  readers, distorters, skip, draws)
 
@@ -340,10 +341,10 @@ def inputs(eval_data, data_dir, batch_size, num_epochs=None, skip=(0, 0), views=
     eval_data: whether to read the test file; else the training files.
     data_dir: directory that holds DIRECTORY.
     batch_size, num_epochs, skip: as for `batches`.
-    views: of each picture, as for `cifar10_augment.views`.
+    views: of each picture, as for `augmentation.views`.
 
   Returns:
     As `batches`, with images [views * batch_size, ...], view by view.
   """
-  prepare = functools.partial(cifar10_augment.evaluate, count=views)
+  prepare = functools.partial(augmentation.evaluate, count=views)
   return batches(data_files(data_dir, eval_data), batch_size, prepare, num_epochs, skip=skip)

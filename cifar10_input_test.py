@@ -9,10 +9,10 @@ import time
 
 import numpy as np
 
-import cifar10_augment
+from cifar10_lib.dataset import augmentation
 import cifar10_input
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 TRAIN_FILES = ['data_batch_%d.bin' % i for i in range(1, 6)]
 
@@ -296,7 +296,7 @@ class ChangeTest(InputTestCase):
     with tf.Graph().as_default(), tf.Session() as session:
       tf.set_random_seed(1)
       drawn = cifar10_input.distorted_inputs(
-          self.directory, 60, augment=cifar10_augment.parse('crop:4..1'), repeatable=True,
+          self.directory, 60, augment=augmentation.parse('crop:4..1'), repeatable=True,
           draws=draws, **options)
       self.shown = tf.get_collection(tf.GraphKeys.SUMMARIES)
       session.run(tf.train.get_or_create_global_step().assign(step))

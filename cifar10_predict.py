@@ -20,14 +20,14 @@ from absl import flags
 from tqdm import tqdm
 
 import cifar10
-import cifar10_app
-import cifar10_augment
-import cifar10_checkpoint
+from cifar10_lib.common import programs
+from cifar10_lib.dataset import augmentation
+from cifar10_lib.training import checkpoints
 import cifar10_eval
 import cifar10_input
-import cifar10_picture
-from cifar10_app import Failure
-from cifar10_tf import reason, tf
+from cifar10_lib.dataset import picture_files
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import reason, tf
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('checkpoint_path', None, 'Checkpoint to take, in place of the latest in '
@@ -51,7 +51,7 @@ def _choose(options):
   """Returns the path of the checkpoint that the flags ask for."""
   if options.checkpoint_path:
     path = options.checkpoint_path.removesuffix('.index')
-    if not cifar10_checkpoint.exists(path):
+    if not checkpoints.exists(path):
       raise Failure('%s is no checkpoint: its files are not there. Give a path such as %s.'
                     % (path, os.path.join(os.path.dirname(path), 'model.ckpt-12000')))
     return path
@@ -67,12 +67,12 @@ def _restored(path, weights):
   variables = cifar10.saved_variables(weights)
   session = tf.Session(config=cifar10.session_config())
   try:
-    cifar10_checkpoint.require_fit(path, variables, cifar10_eval.HINTS[weights])
+    checkpoints.require_fit(path, variables, cifar10_eval.HINTS[weights])
     tf.train.Saver(variables).restore(session, path)
   except tf.errors.OpError as error:
     raise Failure('%s cannot be read: %s' % (path, reason(error))) from error
   except ValueError as error:  # as the saver has it
-    if cifar10_checkpoint.exists(path):
+    if checkpoints.exists(path):
       raise
     raise Failure('%s vanished before it was read. Run again for the latest one.' % path
                   ) from error
@@ -85,14 +85,14 @@ class Predictor:
   def __init__(self, path, weights='ema', views=1):
     """Takes the path of a checkpoint, which weights of it to take, and views of a picture."""
     self.path = path
-    self.names = cifar10_checkpoint.read_names(os.path.dirname(path))
+    self.names = checkpoints.read_names(os.path.dirname(path))
     with tf.Graph().as_default():
       step = tf.train.get_or_create_global_step()
       self._picture = tf.placeholder(tf.uint8, [None, None, 3])
-      self._shrunk = cifar10_augment.shrink(self._picture, SIDE)
+      self._shrunk = augmentation.shrink(self._picture, SIDE)
       self._pictures = tf.placeholder(tf.uint8, [None, SIDE, SIDE, 3])
       self._log_probabilities = cifar10.log_probabilities(
-          cifar10_augment.evaluate(self._pictures, count=views), views)
+          augmentation.evaluate(self._pictures, count=views), views)
       self._session = _restored(path, weights)
       self.step = int(self._session.run(step))
 
@@ -165,7 +165,7 @@ class _Output:
 
 def _new_path(directory, path):
   """Returns a path in a directory, named after a picture, where no file is yet."""
-  stem = 'stdin' if path == cifar10_picture.STDIN else os.path.basename(path)
+  stem = 'stdin' if path == picture_files.STDIN else os.path.basename(path)
   for number in itertools.count(1):
     name = '%s%s.png' % (stem, '' if number == 1 else '-%d' % number)
     if not os.path.exists(os.path.join(directory, name)):
@@ -178,7 +178,7 @@ def _save_input(directory, path, picture):
   seen = picture[margin:SIDE - margin, margin:SIDE - margin]
   try:
     os.makedirs(directory, exist_ok=True)
-    cifar10_picture.write(_new_path(directory, path), seen.repeat(ZOOM, 0).repeat(ZOOM, 1))
+    picture_files.write(_new_path(directory, path), seen.repeat(ZOOM, 0).repeat(ZOOM, 1))
   except OSError as error:
     raise Failure('--save_input cannot write to %s: %s. Choose another directory.'
                   % (directory, error.strerror)) from error
@@ -209,7 +209,7 @@ def predict(predictor, paths, options):
 
   for path in bar:
     try:
-      picture = predictor.shrink(cifar10_picture.read(path))
+      picture = predictor.shrink(picture_files.read(path))
     except Failure as failure:
       finish()  # in the order of the command line
       output.refuse(path, failure)
@@ -235,7 +235,7 @@ def _signature(inputs, pictures, names, views):
     names: list of str [10].
     views: of a picture.
   """
-  found = cifar10.log_probabilities(cifar10_augment.evaluate(pictures, count=views), views)
+  found = cifar10.log_probabilities(augmentation.evaluate(pictures, count=views), views)
   likeliest, classes = tf.math.top_k(found, len(names))  # [N, 10]
   return tf.saved_model.predict_signature_def(
       inputs, {'names': tf.gather(tf.constant(names), classes), 'probabilities': tf.exp(likeliest)})
@@ -245,7 +245,7 @@ def _decode(content):
   """Makes a file's bytes, string [], a picture uint8 [32, 32, 3]."""
   picture = tf.io.decode_image(content, channels=3, expand_animations=False)
   picture.set_shape([None, None, 3])
-  return cifar10_augment.shrink(picture, SIDE)
+  return augmentation.shrink(picture, SIDE)
 
 
 def export(path, directory, weights='ema', views=1):
@@ -254,7 +254,7 @@ def export(path, directory, weights='ema', views=1):
   Its signatures take `images`, uint8 [N, 32, 32, 3] ('serving_default'), or `encoded`, string [N],
   bytes of PNG, JPEG, BMP or GIF files ('encoded'); N is at least 1. They return `names`, string
   [N, 10], the likeliest first, and their `probabilities`, float32 [N, 10]. TensorFlow's decoders
-  know neither EXIF nor transparency, which `cifar10_picture.read` does.
+  know neither EXIF nor transparency, which `picture_files.read` does.
 
   Args:
     path: of the checkpoint.
@@ -268,7 +268,7 @@ def export(path, directory, weights='ema', views=1):
   """
   if os.path.exists(directory) and not (os.path.isdir(directory) and not os.listdir(directory)):
     raise Failure('%s is there already. Choose a new directory for --export.' % directory)
-  names = cifar10_checkpoint.read_names(os.path.dirname(path))
+  names = checkpoints.read_names(os.path.dirname(path))
   with tf.Graph().as_default():
     tf.train.get_or_create_global_step()
     images = tf.placeholder(tf.uint8, [None, SIDE, SIDE, 3], 'images')
@@ -289,7 +289,7 @@ def export(path, directory, weights='ema', views=1):
 
 def main(argv):
   if bool(FLAGS.export) == (len(argv) > 1):
-    cifar10_app.wrong_usage('name pictures, folders of pictures or - for standard input; or give '
+    programs.wrong_usage('name pictures, folders of pictures or - for standard input; or give '
                             '--export alone')
   checkpoint = _choose(FLAGS)
   if FLAGS.export:
@@ -297,8 +297,8 @@ def main(argv):
     print('Wrote %s: %s as a SavedModel, for tf.saved_model.load.' % (FLAGS.export, checkpoint))
     return 0
   predictor = Predictor(checkpoint, FLAGS.weights, int(FLAGS.views))
-  return predict(predictor, cifar10_picture.find(argv[1:]), FLAGS)
+  return predict(predictor, picture_files.find(argv[1:]), FLAGS)
 
 
 if __name__ == '__main__':
-  cifar10_app.run(main, arguments=True)
+  programs.run(main, arguments=True)

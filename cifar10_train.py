@@ -14,14 +14,14 @@ import sys
 from absl import flags
 
 import cifar10
-import cifar10_app
-import cifar10_augment
-import cifar10_checkpoint
-import cifar10_hooks
+from cifar10_lib.common import programs
+from cifar10_lib.dataset import augmentation
+from cifar10_lib.training import checkpoints
+from cifar10_lib.training import hooks
 import cifar10_input
-import cifar10_report
-from cifar10_app import Failure
-from cifar10_tf import reason, tf
+from cifar10_lib.reporting import report
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import reason, tf
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('train_dir', '/tmp/cifar10_train',
@@ -39,7 +39,7 @@ flags.DEFINE_string('augment', None,
                     'and contrast), %s; or none. A strength may follow a colon, as in rotate:15 or '
                     'contrast:0.2-1.8; one that changes over training is first..last, as in '
                     'crop:4..1. If not given, those of the --recipe.'
-                    % ', '.join(cifar10_augment.KINDS))
+                    % ', '.join(augmentation.KINDS))
 flags.DEFINE_integer('num_epochs', None,
                      'End after this many passes over the training files, counted from this start, '
                      'if that comes before --max_steps. Give --max_steps with --recipe=fast, which '
@@ -69,7 +69,7 @@ flags.adopt_module_key_flags(cifar10)
 @flags.validator('augment')
 def _check_augment(text):
   try:
-    return text is None or cifar10_augment.parse(text) is not None
+    return text is None or augmentation.parse(text) is not None
   except Failure as failure:
     raise flags.ValidationError(str(failure)) from failure
 
@@ -101,17 +101,17 @@ def restorer(train_dir, saver):
   Raises:
     Failure: the checkpoint does not fit the graph.
   """
-  first = cifar10_checkpoint.find_latest(train_dir)
+  first = checkpoints.find_latest(train_dir)
   if first:  # it may be another program's; later ones are the saver's own
     variables = _restorable(tf.global_variables())
-    cifar10_checkpoint.check_fits(first, variables)
+    checkpoints.check_fits(first, variables)
     held = tf.train.NewCheckpointReader(first).get_variable_to_shape_map()
     optional = [each for each in tf.global_variables() if each.op.name.endswith(OPTIONAL)]
     variables.update({each.op.name: each for each in optional if each.op.name in held})
     first_saver = tf.train.Saver(variables)
 
   def restore(session):
-    paths = cifar10_checkpoint.find_all(train_dir)
+    paths = checkpoints.find_all(train_dir)
     if not paths:
       return False
     try:
@@ -166,7 +166,7 @@ def build_input(options, draws=1, steps_a_batch=None):
   """
   skip, num_examples = training_part(options)
   recipe = recipe_of(options)
-  augment = cifar10_augment.parse(recipe.augment)
+  augment = augmentation.parse(recipe.augment)
   if options.seed is not None:
     tf.set_random_seed(options.seed)
   drawn = cifar10_input.distorted_inputs(
@@ -176,7 +176,7 @@ def build_input(options, draws=1, steps_a_batch=None):
       steps_a_batch=steps_a_batch)
   if recipe.mixup:
     with tf.name_scope('mixup'), tf.device('/cpu:0'):
-      drawn = [cifar10_augment.mixup(*batch, recipe.mixup, cifar10.NUM_CLASSES) for batch in drawn]
+      drawn = [augmentation.mixup(*batch, recipe.mixup, cifar10.NUM_CLASSES) for batch in drawn]
   tf.summary.image('images', drawn[0][0], max_outputs=10)
   return drawn, num_examples
 
@@ -204,11 +204,11 @@ def build(options):
 def step_hooks(options, step, loss, signals, towers=1):
   """Returns what watches each step, wherever it runs, in the order in which it is told of one."""
   return [
-      cifar10_hooks.FiniteLossHook(step, loss),  # before anything is saved
-      cifar10_hooks.LoggerHook(step, loss, cifar10.accuracy(), towers * options.batch_size,
+      hooks.FiniteLossHook(step, loss),  # before anything is saved
+      hooks.LoggerHook(step, loss, cifar10.accuracy(), towers * options.batch_size,
                                options.max_steps, options.log_frequency),
       tf.train.StopAtStepHook(last_step=options.max_steps),
-      cifar10_hooks.StopOnSignalHook(signals),
+      hooks.StopOnSignalHook(signals),
   ]
 
 
@@ -217,7 +217,7 @@ def save_hook(options, scaffold):
   save_secs = None if options.save_checkpoint_steps else options.save_checkpoint_secs
   return tf.train.CheckpointSaverHook(
       options.train_dir, save_secs, options.save_checkpoint_steps, scaffold=scaffold,
-      listeners=[cifar10_hooks.FiniteWeightsListener()], save_graph_def=False)
+      listeners=[hooks.FiniteWeightsListener()], save_graph_def=False)
 
 
 def hyper_parameters(options):
@@ -240,14 +240,14 @@ def _run_name(directory):
 def event_writer(train_dir, step):
   """Returns the writer of events, with the graph, and from `step` on the hyper-parameters."""
   writer = tf.summary.FileWriterCache.get(train_dir)
-  cifar10_report.add_hyper_parameters(writer, train_dir, step)
+  report.add_hyper_parameters(writer, train_dir, step)
   return writer
 
 
 def _hooks(options, step, loss, scaffold, signals, towers):
   """Returns what watches the session."""
-  latest = cifar10_checkpoint.find_latest(options.train_dir)
-  writer = event_writer(options.train_dir, cifar10_checkpoint.step_of(latest) if latest else 0)
+  latest = checkpoints.find_latest(options.train_dir)
+  writer = event_writer(options.train_dir, checkpoints.step_of(latest) if latest else 0)
   return [
       *step_hooks(options, step, loss, signals, towers),
       tf.train.StepCounterHook(options.summary_steps, summary_writer=writer),
@@ -255,7 +255,7 @@ def _hooks(options, step, loss, scaffold, signals, towers):
                                 summary_op=tf.summary.merge_all()),
       save_hook(options, scaffold),
       # Last, for the others start while the queues fill.
-      cifar10_hooks.FirstBatchHook(options.first_batch_secs, signals, towers),
+      hooks.FirstBatchHook(options.first_batch_secs, signals, towers),
   ]
 
 
@@ -303,8 +303,8 @@ def begin(options):
     The path of the latest checkpoint or None, and whether there is nothing left to do, which it
     says.
   """
-  latest = cifar10_checkpoint.find_latest(options.train_dir)
-  step = cifar10_checkpoint.step_of(latest) if latest else 0
+  latest = checkpoints.find_latest(options.train_dir)
+  step = checkpoints.step_of(latest) if latest else 0
   if step >= options.max_steps:
     print('Nothing to do: %s is at step %d of %d; --max_steps counts all steps.'
           % (latest, step, options.max_steps))
@@ -316,7 +316,7 @@ def lead(options, signals, run):
 
   Args:
     options: the parsed flags, or anything with their names as attributes.
-    signals: what `cifar10_hooks.catch_signals` yields.
+    signals: what `hooks.catch_signals` yields.
     run: function without arguments that trains, and saves; not called if nothing is left to do.
 
   Returns:
@@ -326,23 +326,23 @@ def lead(options, signals, run):
     Failure: as said in its text.
   """
   directory = options.train_dir
-  with cifar10_checkpoint.exclusive(directory):
+  with checkpoints.exclusive(directory):
     latest, finished = begin(options)
     if finished:
       return 0
     print('Continuing from %s.' % latest if latest else 'Starting in %s.' % directory, flush=True)
-    cifar10_checkpoint.keep_names(directory, cifar10_input.class_names(options.data_dir))
-    before = cifar10_checkpoint.read_status(directory)
+    checkpoints.keep_names(directory, cifar10_input.class_names(options.data_dir))
+    before = checkpoints.read_status(directory)
     details = {'max_steps': options.max_steps, 'run': before.get('run') or _run_name(directory),
                'hparams': hyper_parameters(options)}
-    cifar10_checkpoint.write_status(directory, 'training', **details)
+    checkpoints.write_status(directory, 'training', **details)
     state = 'failed'
     try:
       run()
-      last = cifar10_checkpoint.step_of(cifar10_checkpoint.find_latest(directory))
+      last = checkpoints.step_of(checkpoints.find_latest(directory))
       state, code = _verdict(options, last, signals)
     finally:
-      cifar10_checkpoint.write_status(directory, state, **details)
+      checkpoints.write_status(directory, state, **details)
     return code
 
 
@@ -361,7 +361,7 @@ def train(options, build=build, towers=1, cpu_devices=1):
   Raises:
     Failure: as said in its text.
   """
-  with cifar10_hooks.catch_signals() as signals:
+  with hooks.catch_signals() as signals:
     try:
       return lead(options, signals, lambda: _run(options, signals, build, towers, cpu_devices))
     except tf.errors.OpError as error:
@@ -398,4 +398,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  cifar10_app.run(main)
+  programs.run(main)

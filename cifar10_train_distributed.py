@@ -1,7 +1,7 @@
 """Trains the network on several machines, by TensorFlow's own runtime.
 
 On each machine the same command, with TF_CONFIG in the environment saying who takes part and which
-of them this process is (`cifar10_cluster`):
+of them this process is (`clusters`):
 
   python cifar10_train_distributed.py --train_dir cifar10_train/ --data_dir cifar10_data/
 
@@ -28,13 +28,13 @@ import time
 from absl import flags
 
 import cifar10
-import cifar10_app
-import cifar10_cluster
+from cifar10_lib.common import programs
+from cifar10_lib.training import clusters
 import cifar10_eval
-import cifar10_hooks
+from cifar10_lib.training import hooks
 import cifar10_train
-from cifar10_app import Failure
-from cifar10_tf import reason, tf
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import reason, tf
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('local', None, 'Start a cluster on this machine, as in ps:1,worker:2.')
@@ -87,7 +87,7 @@ def build(options, cluster, replicas):
 
   Args:
     options: the parsed flags, or anything with their names as attributes.
-    cluster: a cifar10_cluster.Cluster.
+    cluster: a clusters.Cluster.
     replicas: gradients that make an update; None for an update of each.
 
   Returns:
@@ -295,7 +295,7 @@ def _attempt(options, cluster, target, replicas, signals):
                       signals)
     if synchronous:
       hooks.append(SyncHook(synchronous, creator, len(cluster.workers)))
-    hooks.append(cifar10_hooks.FirstBatchHook(options.first_batch_secs, signals))
+    hooks.append(hooks.FirstBatchHook(options.first_batch_secs, signals))
     with tf.train.MonitoredSession(creator, hooks, cifar10_train.GRACE_SECONDS) as session:
       while not session.should_stop():
         session.run(step)
@@ -352,16 +352,16 @@ def _work(options, cluster, server, signals):
   needed = [*cluster.servers, *(cluster.workers if everyone else [cluster.chief])]
   peers = [task for task in needed if task != (cluster.job, cluster.index)]
   seconds = options.connect_timeout_secs
-  cifar10_cluster.wait_for(cluster, peers, seconds, signals)
-  with cifar10_cluster.Watch(cluster, peers, seconds, signals, cifar10_train.GRACE_SECONDS):
+  clusters.wait_for(cluster, peers, seconds, signals)
+  with clusters.Watch(cluster, peers, seconds, signals, cifar10_train.GRACE_SECONDS):
     while not signals.number:
       try:
         _attempt(options, cluster, server.target, replicas, signals)
         break
       except (Lost, *OUT_OF_REACH):
         print('Lost the session: a task was out of reach. Connecting anew.', flush=True)
-        time.sleep(cifar10_cluster.LOOK_SECONDS)
-        cifar10_cluster.wait_for(cluster, peers, seconds, signals)
+        time.sleep(clusters.LOOK_SECONDS)
+        clusters.wait_for(cluster, peers, seconds, signals)
 
 
 def _lead(options, cluster, server, signals):
@@ -386,8 +386,8 @@ def _serve(options, cluster, server, signals):
     ended = _ended_queue(cluster.index).dequeue()
     config = tf.ConfigProto(device_filters=['/job:ps/task:%d' % cluster.index])
     chief = [cluster.chief]
-    cifar10_cluster.wait_for(cluster, chief, options.connect_timeout_secs, signals)
-    with tf.Session(server.target, config=config) as session, cifar10_cluster.Watch(
+    clusters.wait_for(cluster, chief, options.connect_timeout_secs, signals)
+    with tf.Session(server.target, config=config) as session, clusters.Watch(
         cluster, chief, options.connect_timeout_secs, signals, cifar10_train.GRACE_SECONDS):
       while waiting and not (give_up and time.monotonic() > give_up):
         if signals.number:
@@ -415,7 +415,7 @@ def train(options, cluster):
 
   Args:
     options: the parsed flags, or anything with their names as attributes.
-    cluster: a cifar10_cluster.Cluster.
+    cluster: a clusters.Cluster.
 
   Returns:
     The exit code.
@@ -440,15 +440,15 @@ def train(options, cluster):
                              config=_config(options, cluster))
   except tf.errors.OpError as error:
     raise Failure('%s cannot listen at %s: %s. Is the port taken?' % (
-        cifar10_cluster.name(task), cluster.address(task), reason(error))) from error
+        clusters.name(task), cluster.address(task), reason(error))) from error
   logging.getLogger('tensorflow').addFilter(_quiet)
   role = _serve if cluster.job == 'ps' else _lead if cluster.is_chief else _follow
-  with cifar10_hooks.catch_signals() as signals:
+  with hooks.catch_signals() as signals:
     try:
       return role(options, cluster, server, signals)
     except tf.errors.OpError as error:
       raise Failure('Training as %s failed: %s' % (
-          cifar10_cluster.name(task), reason(error))) from error
+          clusters.name(task), reason(error))) from error
 
 
 def main(argv):
@@ -457,21 +457,21 @@ def main(argv):
   if FLAGS['async'].value:
     FLAGS.sync = False
   if not FLAGS.local:
-    cluster = cifar10_cluster.parse(os.environ.get('TF_CONFIG'))
+    cluster = clusters.parse(os.environ.get('TF_CONFIG'))
     if cluster.job != 'ps':
       cifar10.maybe_download_and_extract()
     return train(FLAGS, cluster)
-  counts = cifar10_cluster.parse_local(FLAGS.local)
+  counts = clusters.parse_local(FLAGS.local)
   cifar10.maybe_download_and_extract()
   end_by_epochs(FLAGS, sum(counts.get(job, 0) for job in ('chief', 'worker')))
   if cifar10_train.begin(FLAGS)[1]:
     return 0
   command = [sys.executable, os.path.abspath(__file__),
              *sys.argv[1:], '--local=']  # the last one counts
-  with cifar10_hooks.catch_signals() as signals:
-    return cifar10_cluster.run_local(counts, command, FLAGS.train_dir, signals,
+  with hooks.catch_signals() as signals:
+    return clusters.run_local(counts, command, FLAGS.train_dir, signals,
                                      2 * cifar10_train.GRACE_SECONDS)
 
 
 if __name__ == '__main__':
-  cifar10_app.run(main)
+  programs.run(main)

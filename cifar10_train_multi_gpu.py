@@ -14,11 +14,11 @@ import functools
 from absl import flags
 
 import cifar10
-import cifar10_app
-import cifar10_hooks
+from cifar10_lib.common import programs
+from cifar10_lib.training import hooks
 import cifar10_train
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer('num_gpus', 1, 'Towers, each on a device of its own.', lower_bound=1)
@@ -79,7 +79,7 @@ def _staged(images, labels):
   """Keeps a batch ready on the current device, while the one before is computed with.
 
   Every step takes the batch that is there and has the next one brought. The first is brought before
-  the first step: `cifar10_hooks.FILL`.
+  the first step: `hooks.FILL`.
 
   Args:
     images, labels: the tower's next batch, where it was made.
@@ -89,7 +89,7 @@ def _staged(images, labels):
   """
   name = labels.op.name  # of a tower: one place for each
   bring = tf.raw_ops.Stage(values=[images, labels], shared_name=name)
-  tf.add_to_collection(cifar10_hooks.FILL, bring)
+  tf.add_to_collection(hooks.FILL, bring)
   batch = tf.raw_ops.Unstage(dtypes=[images.dtype, labels.dtype], shared_name=name)
   with tf.control_dependencies([batch[0]]):  # taken, so that there is room
     again = tf.raw_ops.Stage(values=[images, labels], shared_name=name)
@@ -221,4 +221,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  cifar10_app.run(main)
+  programs.run(main)

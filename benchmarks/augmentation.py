@@ -20,13 +20,13 @@ import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-import cifar10_app  # noqa: E402
-import cifar10_checkpoint  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
+from cifar10_lib.training import checkpoints  # noqa: E402
 import cifar10_input  # noqa: E402
 import cifar10_train  # noqa: E402
 from benchmarks import chart, runs  # noqa: E402
-from cifar10_app import Failure  # noqa: E402
-from cifar10_download import RECORD_BYTES  # noqa: E402
+from cifar10_lib.common.programs import Failure  # noqa: E402
+from cifar10_lib.dataset.download import RECORD_BYTES  # noqa: E402
 
 FLAGS = flags.FLAGS
 CHECKPOINTS = 4  # points of a curve
@@ -111,11 +111,11 @@ def run(augment, seed, steps, batch_size, data_dir, train_dir, scorers):
     code = cifar10_train.train(options)
   if code:  # a signal; the next start goes on with this run
     sys.exit(code)
-  paths = [path for path in cifar10_checkpoint.find_all(train_dir)
-           if cifar10_checkpoint.step_of(path)]
+  paths = [path for path in checkpoints.find_all(train_dir)
+           if checkpoints.step_of(path)]
   result = {name: [scorers[name].accuracy(path) for path in paths]
             for name in ('training', 'validation')}
-  return dict(result, step=[cifar10_checkpoint.step_of(path) for path in paths],
+  return dict(result, step=[checkpoints.step_of(path) for path in paths],
               test=[scorers['test'].accuracy(paths[-1])])
 
 
@@ -212,4 +212,4 @@ def main(argv):
 if __name__ == '__main__':
   define_flags()
   FLAGS.set_default('batch_size', 32)  # more steps out of few pictures
-  cifar10_app.run(main)
+  programs.run(main)

@@ -9,9 +9,9 @@ from unittest import mock
 import numpy as np
 
 import cifar10_input
-import cifar10_sample
+from cifar10_lib.dataset import sample
 from benchmarks import augmentation
-from cifar10_tf import tf
+from cifar10_lib.common.tf1 import tf
 
 
 class AugmentationBenchmarkTest(tf.test.TestCase):
@@ -19,7 +19,7 @@ class AugmentationBenchmarkTest(tf.test.TestCase):
   def setUp(self):
     super().setUp()
     self.directory = tempfile.mkdtemp(dir=self.get_temp_dir())
-    cifar10_sample.make_sample(os.path.join(self.directory, 'data'), 100, 30)
+    sample.make_sample(os.path.join(self.directory, 'data'), 100, 30)
     self.data_dir = os.path.join(self.directory, 'data')
     self.out = os.path.join(self.directory, 'out')
 

@@ -18,10 +18,10 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) 
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-import cifar10_app  # noqa: E402
-import cifar10_checkpoint  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
+from cifar10_lib.training import checkpoints  # noqa: E402
 from benchmarks import runs  # noqa: E402
-from cifar10_app import Failure  # noqa: E402
+from cifar10_lib.common.programs import Failure  # noqa: E402
 
 FLAGS = flags.FLAGS
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -72,7 +72,7 @@ def run(arguments, directory, options, scorer):
   if done.returncode:
     raise Failure('%s failed: %s' % (' '.join(command), done.stderr.strip() or done.stdout))
   return {'images/s': rate(done.stdout, options.warmup),
-          'precision': scorer.accuracy(cifar10_checkpoint.find_latest(directory))}
+          'precision': scorer.accuracy(checkpoints.find_latest(directory))}
 
 
 def table(results):
@@ -107,4 +107,4 @@ def main(argv):
 
 if __name__ == '__main__':
   define_flags()
-  cifar10_app.run(main)
+  programs.run(main)

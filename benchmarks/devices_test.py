@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from benchmarks import devices
-from cifar10_tf import tf
+from cifar10_lib.common.tf1 import tf
 
 
 class DevicesTest(tf.test.TestCase):

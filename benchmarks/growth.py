@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) 
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-import cifar10_app  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
 import cifar10_input  # noqa: E402
 from benchmarks import speed  # noqa: E402
 
@@ -102,4 +102,4 @@ def main(argv):
 
 if __name__ == '__main__':
   define_flags()
-  cifar10_app.run(main)
+  programs.run(main)

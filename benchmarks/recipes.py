@@ -30,11 +30,11 @@ import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-import cifar10_app  # noqa: E402
-import cifar10_checkpoint  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
+from cifar10_lib.training import checkpoints  # noqa: E402
 import cifar10_train  # noqa: E402
 from benchmarks import chart, runs  # noqa: E402
-from cifar10_app import Failure  # noqa: E402
+from cifar10_lib.common.programs import Failure  # noqa: E402
 
 FLAGS = flags.FLAGS
 FAST, TUTORIAL = cifar10.FAST, cifar10.TUTORIAL
@@ -141,7 +141,7 @@ def _train(train):
     code = cifar10_train.train(train)
   if code:  # a signal; the next start goes on with this run
     sys.exit(code)
-  return cifar10_checkpoint.find_all(train.train_dir)
+  return checkpoints.find_all(train.train_dir)
 
 
 def _run_options(recipe, steps, directory, options):
@@ -167,7 +167,7 @@ def run(recipe, steps, directory, options):
       views: runs.Scorer(data_dir=options.data_dir, batch_size=options.batch_size, views=views,
                          eval_data=options.score, validation_examples=_held_out(options))
       for views in ['1', *options.score_views]}
-  return {'step': [cifar10_checkpoint.step_of(path) for path in paths],
+  return {'step': [checkpoints.step_of(path) for path in paths],
           'precision': [scorers['1'].accuracy(path) for path in paths],
           'views': {views: scorers[views].accuracy(paths[-1]) for views in options.score_views}}
 
@@ -313,4 +313,4 @@ def main(argv):
 if __name__ == '__main__':
   define_flags()
   FLAGS.set_default('validation_examples', 5000)  # of 50,000
-  cifar10_app.run(main)
+  programs.run(main)

@@ -9,10 +9,10 @@ import types
 from unittest import mock
 
 import cifar10
-import cifar10_sample
+from cifar10_lib.dataset import sample
 from benchmarks import recipes
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 
 def result(steps, precision, views):
@@ -64,7 +64,7 @@ class RecipesTest(tf.test.TestCase):
   def testTrainsScoresAndKeepsResults(self):
     directory = self.get_temp_dir()
     data_dir = os.path.join(directory, 'data')
-    cifar10_sample.make_sample(data_dir, 200, 50)
+    sample.make_sample(data_dir, 200, 50)
     options = types.SimpleNamespace(
         out=os.path.join(directory, 'out'), runs=['fast:6'], ablation_steps=1, seeds=1, points=2,
         score='test', score_views=['2'], data_dir=data_dir, batch_size=16, use_fp16=False,

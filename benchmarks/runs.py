@@ -7,7 +7,7 @@ from datetime import datetime
 
 from absl import flags
 
-import cifar10_checkpoint
+from cifar10_lib.training import checkpoints
 import cifar10_eval
 
 _LINE = re.compile(r'^(\S+ \S+): step (\d+), ', re.MULTILINE)
@@ -48,5 +48,5 @@ def read(path):
 def kept(path, run):
   """Returns the result that a JSON file holds; where there is none, that of `run()`, now kept."""
   if not os.path.exists(path):
-    cifar10_checkpoint.write_whole(path, json.dumps(run()))
+    checkpoints.write_whole(path, json.dumps(run()))
   return read(path)

@@ -20,9 +20,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) 
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-import cifar10_app  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
 from benchmarks import chart  # noqa: E402
-from cifar10_app import Failure  # noqa: E402
+from cifar10_lib.common.programs import Failure  # noqa: E402
 
 FLAGS = flags.FLAGS
 PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers')
@@ -231,4 +231,4 @@ def main(argv):
 
 if __name__ == '__main__':
   define_flags()
-  cifar10_app.run(main)
+  programs.run(main)

@@ -7,10 +7,10 @@ import tempfile
 import types
 
 import cifar10_input
-import cifar10_sample
+from cifar10_lib.dataset import sample
 from benchmarks import growth, speed, step_profile
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 
 class SpeedTest(tf.test.TestCase):
@@ -18,7 +18,7 @@ class SpeedTest(tf.test.TestCase):
   def setUp(self):
     super().setUp()
     self.directory = tempfile.mkdtemp(dir=self.get_temp_dir())
-    self.data_dir = cifar10_sample.make_sample(os.path.join(self.directory, 'data'), 200, 200)
+    self.data_dir = sample.make_sample(os.path.join(self.directory, 'data'), 200, 200)
     self.data_dir = os.path.dirname(self.data_dir)
 
   def testProgramsTrainAndTheTableHasThem(self):

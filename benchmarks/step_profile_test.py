@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import cifar10
-import cifar10_testing
+from tests import testing
 from benchmarks import step_profile
-from cifar10_tf import tf
+from cifar10_lib.common.tf1 import tf
 
 
-class StepProfileTest(cifar10_testing.SampleTestCase):
+class StepProfileTest(testing.SampleTestCase):
 
   def testTableIsOfTheLargestAndSumsUpTheOthers(self):
     total = collections.Counter({('Conv2D', 'a'): 6.0, ('Mul', 'b'): 0.5, ('MatMul', 'c'): 3.0,

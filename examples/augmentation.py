@@ -15,11 +15,11 @@ import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-import cifar10_app  # noqa: E402
-import cifar10_augment  # noqa: E402
-import cifar10_download  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
+from cifar10_lib.dataset import augmentation  # noqa: E402
+from cifar10_lib.dataset import download  # noqa: E402
 import cifar10_input  # noqa: E402
-from cifar10_tf import tf  # noqa: E402
+from cifar10_lib.common.tf1 import tf  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('gallery', 'augmentation.png', 'Picture to write.')
@@ -54,9 +54,9 @@ def examples(data_dir):
   """Returns uint8 [len(CLASSES), 32, 32, 3]: the first test picture of each class in CLASSES."""
   path, = cifar10_input.data_files(data_dir, eval_data=True)
   cifar10_input.count_records([path])
-  records = np.fromfile(path, np.uint8).reshape(-1, cifar10_download.RECORD_BYTES)
+  records = np.fromfile(path, np.uint8).reshape(-1, download.RECORD_BYTES)
   first = [np.flatnonzero(records[:, 0] == label)[0] for label in CLASSES]
-  planes = records[first, cifar10_download.LABEL_BYTES:].reshape(-1, 3, 32, 32)
+  planes = records[first, download.LABEL_BYTES:].reshape(-1, 3, 32, 32)
   return planes.transpose(0, 2, 3, 1)
 
 
@@ -72,12 +72,12 @@ def distorted(pictures, seed):
   """
   rows = []
   for _, text in ROWS:
-    augment = cifar10_augment.parse(text)
+    augment = augmentation.parse(text)
     size = 24 if 'crop' in dict(augment) else 32
     with tf.Graph().as_default(), tf.Session() as session:
       tf.set_random_seed(seed)
       batch = tf.constant(np.repeat(pictures, DRAWS, axis=0))  # [N * DRAWS, 32, 32, 3]
-      levels = cifar10_augment.distort_levels(batch, augment, size)
+      levels = augmentation.distort_levels(batch, augment, size)
       levels = session.run(tf.saturate_cast(tf.round(levels), tf.uint8))
     rows.append(levels.reshape(-1, DRAWS, size, size, 3))
   return rows
@@ -141,7 +141,7 @@ def main(argv):
   directory = cifar10.maybe_download_and_extract()
   pictures = examples(FLAGS.data_dir)
   rows = distorted(pictures, FLAGS.gallery_seed)
-  names = cifar10_download.class_names(directory)
+  names = download.class_names(directory)
   draw(pictures, rows, [names[label] for label in CLASSES], FLAGS.gallery)
   print('What the distortions do: %s' % FLAGS.gallery)
   if FLAGS.logdir:
@@ -150,4 +150,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  cifar10_app.run(main)
+  programs.run(main)

@@ -7,9 +7,9 @@ import tempfile
 
 import numpy as np
 
-import cifar10_augment
-import cifar10_sample
-from cifar10_tf import tf
+from cifar10_lib.dataset import augmentation as distortions
+from cifar10_lib.dataset import sample
+from cifar10_lib.common.tf1 import tf
 from examples import augmentation
 
 
@@ -19,7 +19,7 @@ class AugmentationTest(tf.test.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls.directory = tempfile.mkdtemp()
-    path = os.path.join(cifar10_sample.make_sample(cls.directory, 50, 40), 'test_batch.bin')
+    path = os.path.join(sample.make_sample(cls.directory, 50, 40), 'test_batch.bin')
     records = np.fromfile(path, np.uint8).reshape(-1, 3073)
     cls.expected = np.stack([records[records[:, 0] == label][0, 1:].reshape(3, 32, 32)
                              for label in augmentation.CLASSES]).transpose(0, 2, 3, 1)
@@ -30,8 +30,8 @@ class AugmentationTest(tf.test.TestCase):
     self.assertAllEqual(self.pictures, self.expected)
 
   def testEveryDistortionHasARow(self):
-    shown = {name for _, text in augmentation.ROWS for name, _ in cifar10_augment.parse(text)}
-    self.assertEqual(shown, set(cifar10_augment.KINDS))
+    shown = {name for _, text in augmentation.ROWS for name, _ in distortions.parse(text)}
+    self.assertEqual(shown, set(distortions.KINDS))
 
   def testDrawsDiffer(self):
     self.assertLen(self.rows, len(augmentation.ROWS))

@@ -25,13 +25,13 @@ import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-import cifar10_app  # noqa: E402
-import cifar10_augment  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
+from cifar10_lib.dataset import augmentation  # noqa: E402
 import cifar10_input  # noqa: E402
-import cifar10_sample  # noqa: E402
-from cifar10_app import Failure  # noqa: E402
-from cifar10_download import RECORD_BYTES  # noqa: E402
-from cifar10_tf import reason, tf  # noqa: E402
+from cifar10_lib.dataset import sample  # noqa: E402
+from cifar10_lib.common.programs import Failure  # noqa: E402
+from cifar10_lib.dataset.download import RECORD_BYTES  # noqa: E402
+from cifar10_lib.common.tf1 import reason, tf  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_float('read_ms', None, 'Milliseconds that the storage takes to deliver a batch; if '
@@ -80,7 +80,7 @@ class Trainer:
     with tf.Graph().as_default() as graph:
       self._records = tf.placeholder(tf.uint8, [batch_size, RECORD_BYTES])
       images, labels = cifar10_input.split_records(self._records)
-      logits = cifar10.inference(cifar10_augment.distort(images))
+      logits = cifar10.inference(augmentation.distort(images))
       step = tf.train.get_or_create_global_step()
       self._train_op = cifar10.train(cifar10.loss(logits, labels), step, batch_size)
       self._session = tf.Session(graph=graph, config=cifar10.session_config())
@@ -345,7 +345,7 @@ def _data_dir():
     cifar10.maybe_download_and_extract()
     return FLAGS.data_dir
   directory = os.path.join(tempfile.gettempdir(), 'cifar10_sample')
-  cifar10_sample.make_sample(directory)
+  sample.make_sample(directory)
   return directory
 
 
@@ -366,4 +366,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  cifar10_app.run(main)
+  programs.run(main)

@@ -6,10 +6,10 @@ import tempfile
 import numpy as np
 
 import cifar10_input
-import cifar10_sample
-from cifar10_app import Failure
-from cifar10_download import RECORD_BYTES
-from cifar10_tf import tf
+from cifar10_lib.dataset import sample
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.dataset.download import RECORD_BYTES
+from cifar10_lib.common.tf1 import tf
 from examples import feeding
 
 
@@ -21,7 +21,7 @@ class FeedingTest(tf.test.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls.directory = tempfile.mkdtemp()
-    cifar10_sample.make_sample(cls.directory, 100, 10)
+    sample.make_sample(cls.directory, 100, 10)
     cls.paths = cifar10_input.data_files(cls.directory)
     cls.results, _ = feeding.compare(cls.paths, batch_size=8, steps=cls.STEPS, read_ms=30)
 

@@ -14,9 +14,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) 
 
 from absl import flags  # noqa: E402
 
-import cifar10_app  # noqa: E402
-from cifar10_app import Failure  # noqa: E402
-from cifar10_tf import reason, tf  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
+from cifar10_lib.common.programs import Failure  # noqa: E402
+from cifar10_lib.common.tf1 import reason, tf  # noqa: E402
 from examples import feeding  # noqa: E402
 
 FLAGS = flags.FLAGS
@@ -130,4 +130,4 @@ def main(argv):
 
 if __name__ == '__main__':
   _define_flags()
-  cifar10_app.run(main)
+  programs.run(main)

@@ -4,8 +4,8 @@ import re
 import tempfile
 from unittest import mock
 
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 from examples import reading
 
 

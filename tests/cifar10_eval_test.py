@@ -15,14 +15,14 @@ from absl.testing import flagsaver
 from tensorboard.plugins.hparams import metadata
 
 import cifar10
-import cifar10_app
-import cifar10_checkpoint
+from cifar10_lib.common import programs
+from cifar10_lib.training import checkpoints
 import cifar10_eval
 import cifar10_input
-import cifar10_sample
-import cifar10_testing
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.dataset import sample
+from tests import testing
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 TEST_EXAMPLES = 60
 EMA = '/ExponentialMovingAverage'
@@ -98,7 +98,7 @@ def _stderr():
       lines += held.readlines()
 
 
-class EvalTest(cifar10_testing.SampleTestCase):
+class EvalTest(testing.SampleTestCase):
   TEST_EXAMPLES = TEST_EXAMPLES
 
   @classmethod
@@ -134,7 +134,7 @@ class EvalTest(cifar10_testing.SampleTestCase):
       tf.get_variable('global_step', initializer=np.int64(step))
       session.run(tf.global_variables_initializer())
       saver = tf.train.Saver(max_to_keep=9)
-      saver.recover_last_checkpoints(cifar10_checkpoint.find_all(self.train_dir))
+      saver.recover_last_checkpoints(checkpoints.find_all(self.train_dir))
       saver.save(session, os.path.join(self.train_dir, 'model.ckpt'), step)
     return tensors
 
@@ -155,7 +155,7 @@ class EvalTest(cifar10_testing.SampleTestCase):
     return self._save(step, changes)
 
   def _options(self, **changes):
-    return cifar10_testing.defaults(cifar10, cifar10_eval, **dict(
+    return testing.defaults(cifar10, cifar10_eval, **dict(
         dict(data_dir=self.data_dir, checkpoint_dir=self.train_dir, eval_dir=self.eval_dir,
              run_once=True), **changes))
 
@@ -269,7 +269,7 @@ class EvalTest(cifar10_testing.SampleTestCase):
     for name, path in tables.items():
       with open(path, newline='') as file:
         rows[name] = list(csv.reader(file))[1:]
-    names = list(cifar10_sample.KINDS)
+    names = list(sample.KINDS)
     self.assertEqual(rows['predictions'], [
         [str(i), names[labels[i]], names[told[i]], mock.ANY] for i in range(TEST_EXAMPLES)])
     self.assertAllClose([float(row[3]) for row in rows['predictions']], odds.max(axis=1), atol=1e-5)
@@ -287,7 +287,7 @@ class EvalTest(cifar10_testing.SampleTestCase):
 
   def testShowsTheHyperParametersOfTheRunItScores(self):
     self._save(3)
-    cifar10_checkpoint.write_status(self.train_dir, 'finished', run='my run', hparams={'rate': 0.5})
+    checkpoints.write_status(self.train_dir, 'finished', run='my run', hparams={'rate': 0.5})
     self._evaluate()
     told, = [metadata.parse_session_start_info_plugin_data(value.metadata.plugin_data.content)
              for value in self._values() if value.tag == '_hparams_/session_start_info']
@@ -326,14 +326,14 @@ class EvalTest(cifar10_testing.SampleTestCase):
          self.assertRaises(SystemExit) as caught, \
          contextlib.redirect_stderr(io.StringIO()) as err, \
          contextlib.redirect_stdout(io.StringIO()):
-      cifar10_app.run(cifar10_eval.main)
+      programs.run(cifar10_eval.main)
     self.assertEqual(caught.exception.code, 1)
     self.assertRegex(err.getvalue(), r'^Error: No checkpoint in .*train first.*\n$')
 
   def testEachCheckpointOnceThenEnds(self):
     for step in 5, 10, 20:
       self._save(step, seed=step)
-    cifar10_checkpoint.write_status(self.train_dir, 'finished')
+    checkpoints.write_status(self.train_dir, 'finished')
     out = self._evaluate(run_once=False)
     self.assertEqual([step for _, _, step in self._scores(out)], [5, 10, 20])
     written = self._written()
@@ -347,9 +347,9 @@ class EvalTest(cifar10_testing.SampleTestCase):
   def testLooksAgainForNewCheckpointsOnly(self):
     def end():
       self._save(12)  # as a trainer does: its last checkpoint just before it says so
-      cifar10_checkpoint.write_status(self.train_dir, 'finished')
+      checkpoints.write_status(self.train_dir, 'finished')
     self._save(5)
-    cifar10_checkpoint.write_status(self.train_dir, 'training')
+    checkpoints.write_status(self.train_dir, 'training')
     waits = iter([lambda: None, lambda: self._save(9), lambda: None, end])
     with mock.patch.object(cifar10_eval, '_wait', lambda *_: next(waits)()):
       out = self._evaluate(run_once=False)
@@ -361,9 +361,9 @@ class EvalTest(cifar10_testing.SampleTestCase):
     def train():
       os.mkdir(self.train_dir)
       self._save(7)
-      cifar10_checkpoint.write_status(self.train_dir, 'training')
+      checkpoints.write_status(self.train_dir, 'training')
       self._save(8)
-      cifar10_checkpoint.write_status(self.train_dir, 'finished')
+      checkpoints.write_status(self.train_dir, 'finished')
     trainer = threading.Timer(1.5, train)
     trainer.start()
     with mock.patch.object(cifar10_eval, 'LOOK_SECONDS', 0.05):
@@ -373,48 +373,48 @@ class EvalTest(cifar10_testing.SampleTestCase):
     self.assertEqual([step for _, _, step in self._scores(out)], [7, 8])
 
   def testTrainingThatFailedBeforeItsFirstCheckpoint(self):
-    cifar10_checkpoint.write_status(self.train_dir, 'failed')
+    checkpoints.write_status(self.train_dir, 'failed')
     with self.assertRaisesRegex(Failure, 'ended without a checkpoint'):
       self._evaluate(run_once=False)
 
   def testTrainingThatFailedAfterACheckpoint(self):
     self._save(6)
-    cifar10_checkpoint.write_status(self.train_dir, 'failed')
+    checkpoints.write_status(self.train_dir, 'failed')
     self.assertEqual([step for _, _, step in self._scores(self._evaluate(run_once=False))], [6])
 
   def testCheckpointThatVanishesIsSkipped(self):
     for step in 1, 2:
       self._save(step)
-    cifar10_checkpoint.write_status(self.train_dir, 'finished')
-    found = cifar10_checkpoint.find_all(self.train_dir)
+    checkpoints.write_status(self.train_dir, 'finished')
+    found = checkpoints.find_all(self.train_dir)
     for path in glob.glob(found[0] + '.*'):
       os.remove(path)
-    with mock.patch.object(cifar10_checkpoint, 'find_all', return_value=found):
+    with mock.patch.object(checkpoints, 'find_all', return_value=found):
       out = self._evaluate(run_once=False)
     self.assertIn('model.ckpt-1 vanished', out)
     self.assertEqual([step for _, _, step in self._scores(out)], [2])
 
   def testTheOnlyLookAtACheckpointThatVanishesIsAFailure(self):
     self._save(1)
-    found = cifar10_checkpoint.find_latest(self.train_dir)
+    found = checkpoints.find_latest(self.train_dir)
     for path in glob.glob(found + '.*'):
       os.remove(path)
-    with mock.patch.object(cifar10_checkpoint, 'find_latest', return_value=found):
+    with mock.patch.object(checkpoints, 'find_latest', return_value=found):
       with self.assertRaisesRegex(Failure, r'model\.ckpt-1 vanished before it was scored'):
         self._evaluate()
 
   def testCheckpointThatVanishesAfterTheFirstLookIntoItIsSkipped(self):
     for step in 1, 2, 3:
       self._save(step)
-    cifar10_checkpoint.write_status(self.train_dir, 'finished')
-    missing = cifar10_checkpoint.missing
+    checkpoints.write_status(self.train_dir, 'finished')
+    missing = checkpoints.missing
     def vanishing(path, variables):
       problems = missing(path, variables)
       doomed = {'-1': glob.glob(path + '.*'), '-2': glob.glob(path + '.data-*')}
       for name in doomed.get(path[-2:], []):
         os.remove(name)
       return problems
-    with mock.patch.object(cifar10_checkpoint, 'missing', vanishing):
+    with mock.patch.object(checkpoints, 'missing', vanishing):
       out = self._evaluate(run_once=False)
     self.assertIn('model.ckpt-1 vanished', out)
     self.assertIn('model.ckpt-2 vanished', out)
@@ -430,7 +430,7 @@ class EvalTest(cifar10_testing.SampleTestCase):
   def testManyRoundsLeaveNothingBehind(self):
     self._save(1)
     evaluation = cifar10_eval.Evaluation(self._options())
-    checkpoint = cifar10_checkpoint.find_latest(self.train_dir)
+    checkpoint = checkpoints.find_latest(self.train_dir)
     first = evaluation.scores(checkpoint)
     threads = threading.active_count()
     operations = len(evaluation.graph.get_operations())

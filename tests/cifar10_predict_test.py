@@ -15,17 +15,17 @@ from absl.testing import flagsaver
 from PIL import Image
 
 import cifar10
-import cifar10_app
-import cifar10_augment
-import cifar10_checkpoint
+from cifar10_lib.common import programs
+from cifar10_lib.dataset import augmentation
+from cifar10_lib.training import checkpoints
 import cifar10_eval
 import cifar10_input
-import cifar10_picture
+from cifar10_lib.dataset import picture_files
 import cifar10_predict
-import cifar10_sample
-import cifar10_testing
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.dataset import sample
+from tests import testing
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NUMBER = 30  # pictures in the test file
@@ -35,7 +35,7 @@ class ShrinkTest(tf.test.TestCase):
 
   def _shrink(self, picture, size=32):
     with tf.Graph().as_default(), tf.Session() as session:
-      return session.run(cifar10_augment.shrink(tf.constant(picture), size))
+      return session.run(augmentation.shrink(tf.constant(picture), size))
 
   def testItsOwnSizeIsLeftAsItIs(self):
     picture = np.random.RandomState(0).randint(0, 256, (32, 32, 3), np.uint8)
@@ -58,7 +58,7 @@ class ShrinkTest(tf.test.TestCase):
                         [[0, 0, 100, 100]] * 2 + [[200, 200, 50, 50]] * 2)
 
 
-class PredictTest(cifar10_testing.SampleTestCase):
+class PredictTest(testing.SampleTestCase):
   TEST_EXAMPLES = NUMBER
 
   @classmethod
@@ -73,7 +73,7 @@ class PredictTest(cifar10_testing.SampleTestCase):
       Image.fromarray(picture).save(os.path.join(cls.photos, '%02d.png' % number))
     cls.train_dir = os.path.join(cls.root, 'train')
     os.mkdir(cls.train_dir)
-    cifar10_checkpoint.keep_names(cls.train_dir, cifar10_input.class_names(cls.data_dir))
+    checkpoints.keep_names(cls.train_dir, cifar10_input.class_names(cls.data_dir))
     cls.checkpoint = cls._save(os.path.join(cls.train_dir, 'model.ckpt'), 12)
 
   @classmethod
@@ -98,13 +98,13 @@ class PredictTest(cifar10_testing.SampleTestCase):
          contextlib.redirect_stdout(io.StringIO()) as out, \
          contextlib.redirect_stderr(io.StringIO()) as err, \
          flagsaver.flagsaver():
-      cifar10_app.run(cifar10_predict.main, arguments=True)
+      programs.run(cifar10_predict.main, arguments=True)
     return caught.exception.code, out.getvalue().splitlines(), err.getvalue().splitlines()
 
   def _evaluated(self, **changes):
     """What evaluation says of each record: rows of index, label, prediction, probability."""
     path = os.path.join(self.get_temp_dir(), 'predictions.csv')
-    options = cifar10_testing.defaults(
+    options = testing.defaults(
         cifar10, cifar10_eval, data_dir=self.data_dir, checkpoint_dir=self.train_dir,
         eval_dir=os.path.join(self.get_temp_dir(), 'eval'), run_once=True, predictions_csv=path,
         **changes)
@@ -119,12 +119,12 @@ class PredictTest(cifar10_testing.SampleTestCase):
       with tf.train.MonitoredSession() as session:
         read = session.run(images)
     predictor = cifar10_predict.Predictor(self.checkpoint)
-    found = [predictor.shrink(cifar10_picture.read(path))
-             for path in cifar10_picture.find([self.photos])]
+    found = [predictor.shrink(picture_files.read(path))
+             for path in picture_files.find([self.photos])]
     self.assertAllEqual(found, self.pictures)
     with tf.Graph().as_default(), tf.Session() as session:
       fed = tf.placeholder(tf.uint8, [None, 32, 32, 3])
-      seen = session.run(cifar10_augment.evaluate(fed), {fed: np.stack(found)})
+      seen = session.run(augmentation.evaluate(fed), {fed: np.stack(found)})
     self.assertAllEqual(seen, read)
 
   def testNamesWhatEvaluationNames(self):
@@ -156,7 +156,7 @@ class PredictTest(cifar10_testing.SampleTestCase):
     self.assertEqual((told['file'], told['step']), (path, 12))
     names, probabilities = zip(*[(each['name'], each['probability'])
                                  for each in told['predictions']], strict=True)
-    self.assertCountEqual(names, cifar10_sample.KINDS)
+    self.assertCountEqual(names, sample.KINDS)
     self.assertAllClose(sum(probabilities), 1.0)
     self.assertEqual(list(probabilities), sorted(probabilities, reverse=True))
 
@@ -187,7 +187,7 @@ class PredictTest(cifar10_testing.SampleTestCase):
     for _ in range(2):  # the second run overwrites nothing
       self._run(path, '--save_input', directory)
     self.assertCountEqual(os.listdir(directory), ['05.png.png', '05.png-2.png'])
-    seen = cifar10_picture.read(os.path.join(directory, '05.png.png'))
+    seen = picture_files.read(os.path.join(directory, '05.png.png'))
     self.assertEqual(seen.shape, (192, 192, 3))
     self.assertAllEqual(seen[::8, ::8], self.pictures[5, 4:28, 4:28])
     self.assertAllEqual(seen[7::8, 7::8], self.pictures[5, 4:28, 4:28])
@@ -244,7 +244,7 @@ class PredictTest(cifar10_testing.SampleTestCase):
     directory = self.get_temp_dir()
     path = self._save(os.path.join(directory, 'model.ckpt'), 1)
     self.assertEqual(cifar10_predict.Predictor(path).names[3], 'cat')  # CIFAR-10's, for want of any
-    cifar10_checkpoint.keep_names(directory, list('abcdefghij'))
+    checkpoints.keep_names(directory, list('abcdefghij'))
     self.assertEqual(cifar10_predict.Predictor(path).names[3], 'd')
 
   def testExportIsUsedWithoutThisProject(self):

@@ -8,8 +8,8 @@ from unittest import mock
 import numpy as np
 
 import cifar10
-import cifar10_sample
-from cifar10_tf import tf
+from cifar10_lib.dataset import sample
+from cifar10_lib.common.tf1 import tf
 
 ROOT = os.path.dirname(os.path.abspath(cifar10.__file__))
 
@@ -26,7 +26,7 @@ import sys
 data_dir = sys.argv[1]
 sys.argv = ['ipykernel_launcher.py', '-f', 'kernel.json', '--unknown=1']
 import cifar10
-from cifar10_tf import tf
+from cifar10_lib.common.tf1 import tf
 FLAGS = tf.app.flags.FLAGS
 FLAGS.data_dir = data_dir
 FLAGS.data_url = 'sample'
@@ -587,7 +587,7 @@ class FlagsTest(tf.test.TestCase):
   def testNotebook(self):
     data_dir = os.path.join(self.get_temp_dir(), 'data')
     # 42 pictures to test on; the default 2,000 take longer to draw.
-    cifar10_sample.make_sample(data_dir, train_examples=100, test_examples=42)
+    sample.make_sample(data_dir, train_examples=100, test_examples=42)
     # This process has set the level for itself; a notebook starts without it.
     env = {name: value for name, value in os.environ.items() if name != 'TF_CPP_MIN_LOG_LEVEL'}
     result = subprocess.run(

@@ -18,23 +18,23 @@ from unittest import mock
 import numpy as np
 
 import cifar10
-import cifar10_checkpoint
-import cifar10_cluster
+from cifar10_lib.training import checkpoints
+from cifar10_lib.training import clusters
 import cifar10_eval
-import cifar10_sample
-import cifar10_testing
+from cifar10_lib.dataset import sample
+from tests import testing
 import cifar10_train
 import cifar10_train_distributed as distributed
-from cifar10_tf import tf
+from cifar10_lib.common.tf1 import tf
 
 PROGRAM = os.path.abspath(distributed.__file__)
-EXAMPLES = cifar10_testing.TrainerTestCase.EXAMPLES
+EXAMPLES = testing.TrainerTestCase.EXAMPLES
 WAIT_SECONDS = 120  # for what takes a few, on a machine that does other things
 
 
 def _options(**changes):
   """The flags' defaults, but small."""
-  return cifar10_testing.defaults(cifar10, cifar10_train, cifar10_eval, distributed, **changes)
+  return testing.defaults(cifar10, cifar10_train, cifar10_eval, distributed, **changes)
 
 
 def _steps_of_events(directory):
@@ -48,7 +48,7 @@ def _steps_of_events(directory):
 
 
 def _tensors(directory):
-  return cifar10_testing.tensors(cifar10_checkpoint.find_latest(directory))
+  return testing.tensors(checkpoints.find_latest(directory))
 
 
 def _run_with(op):
@@ -72,7 +72,7 @@ class PlacementTest(tf.test.TestCase):
     with tf.Graph().as_default(), mock.patch.object(
         cifar10_train, 'build_input', return_value=([batch], EXAMPLES)):
       yield distributed.build(
-          _options(**changes), cifar10_cluster.Cluster(addresses, 'worker', 0), replicas)
+          _options(**changes), clusters.Cluster(addresses, 'worker', 0), replicas)
 
   def testAnUpdateIsMadeOnTheServers(self):
     """A worker has nothing to do for it, least of all its forward pass once more."""
@@ -114,8 +114,8 @@ class PlacementTest(tf.test.TestCase):
 
   def testAWorkerCountsItsOwnBatches(self):
     """For strengths that change: on a server the workers would count in one place."""
-    data_dir = cifar10_sample.make_sample(self.get_temp_dir(), EXAMPLES, 20)
-    cluster = cifar10_cluster.Cluster({'ps': ['a:1'], 'worker': ['b:1', 'c:1']}, 'worker', 1)
+    data_dir = sample.make_sample(self.get_temp_dir(), EXAMPLES, 20)
+    cluster = clusters.Cluster({'ps': ['a:1'], 'worker': ['b:1', 'c:1']}, 'worker', 1)
     for replicas, steps_a_batch in (2, 1), (None, 2):
       with tf.Graph().as_default(), mock.patch.object(
           cifar10_train, 'build_input', side_effect=cifar10_train.build_input) as build_input:
@@ -147,7 +147,7 @@ class ExactTest(tf.test.TestCase):
     """
     directory = tempfile.mkdtemp(dir=self.get_temp_dir())
     data_dir, alone, together = (os.path.join(directory, name) for name in 'abc')
-    cifar10_sample.make_sample(data_dir, EXAMPLES, 20)
+    sample.make_sample(data_dir, EXAMPLES, 20)
     random = np.random.RandomState(1)
     images = random.normal(size=[32, 24, 24, 3]).astype(np.float32)
     labels = random.randint(10, size=32).astype(np.int32)
@@ -166,16 +166,16 @@ class ExactTest(tf.test.TestCase):
       os.makedirs(together)
       for path in glob.glob(os.path.join(alone, 'model.ckpt-0.*')):
         shutil.copy(path, together)
-      addresses = cifar10_cluster.free_addresses({'ps': 1, 'worker': 2})
-      clusters = [cifar10_cluster.Cluster(addresses, *task)
-                  for task in (('ps', 0), ('worker', 0), ('worker', 1))]
+      addresses = clusters.free_addresses({'ps': 1, 'worker': 2})
+      tasks = [clusters.Cluster(addresses, *task)
+               for task in (('ps', 0), ('worker', 0), ('worker', 1))]
       servers = [tf.train.Server(tf.train.ClusterSpec(addresses), each.job, each.index)
-                 for each in clusters]
+                 for each in tasks]
       def work(i):
         distributed._attempt(
             _options(**options, train_dir=together, batch_size=16,
                      part=slice(16 * (i - 1), 16 * i)),
-            clusters[i], servers[i].target, 2, signals)
+            tasks[i], servers[i].target, 2, signals)
       threads = [threading.Thread(target=work, args=(i,)) for i in (1, 2)]
       for thread in threads:
         thread.start()
@@ -192,7 +192,7 @@ class ExactTest(tf.test.TestCase):
     self.assertEqual(set(found), set(expected))
 
 
-class EpochsTest(cifar10_testing.SampleTestCase):
+class EpochsTest(testing.SampleTestCase):
 
   def _last_step(self, workers, **changes):
     options = _options(data_dir=self.data_dir, **changes)
@@ -262,7 +262,7 @@ class EventsTest(tf.test.TestCase):
     self.assertEqual(steps[-1], 8)
 
 
-class ClusterTest(cifar10_testing.TrainerTestCase):
+class ClusterTest(testing.TrainerTestCase):
   """Real processes."""
 
   def _command(self, *more):
@@ -306,7 +306,7 @@ class ClusterTest(cifar10_testing.TrainerTestCase):
                 '--connect_timeout_secs=%d' % WAIT_SECONDS)
     self._await('begin', lambda: self._step() >= 6 and self._step('worker-1') >= 6)
     for victim in 'worker 1', 'ps 0', 'worker 0':
-      checkpoint = cifar10_checkpoint.step_of(cifar10_checkpoint.find_latest(self.train_dir))
+      checkpoint = checkpoints.step_of(checkpoints.find_latest(self.train_dir))
       before = {log: self._steps_seen(log) for log in ('worker-0', 'worker-1')}
       os.kill(self._pid(victim), signal.SIGKILL)
       self._await('after %s' % victim, lambda before=before: all(
@@ -321,7 +321,7 @@ class ClusterTest(cifar10_testing.TrainerTestCase):
     steps = _steps_of_events(self.train_dir)
     self.assertEqual(steps, sorted(steps))
     self.assertGreater(len(set(steps)), 5)  # a chief that is killed had not written its last
-    self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'stopped')
+    self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'stopped')
     # What was saved is what went on: the last checkpoint is of the step that the log ends with.
     self.assertEqual(_tensors(self.train_dir)['global_step'], self._step())
 
@@ -356,14 +356,14 @@ class ClusterTest(cifar10_testing.TrainerTestCase):
                           timeout=WAIT_SECONDS, check=False)
 
   def testPeerThatIsNeverReached(self):
-    cluster = cifar10_cluster.free_addresses({'ps': 1, 'worker': 1})
+    cluster = clusters.free_addresses({'ps': 1, 'worker': 1})
     done = self._task(cluster, 'worker', 0, '--connect_timeout_secs=1')
     self.assertEqual(done.returncode, 1)
     self.assertRegex(done.stderr, '^Error: ps 0 at %s was not reached within 1 seconds[^\n]*\n$'
                      % cluster['ps'][0])
 
   def testWhatIsRefused(self):
-    cluster = cifar10_cluster.free_addresses({'ps': 1, 'worker': 2})
+    cluster = clusters.free_addresses({'ps': 1, 'worker': 2})
     for done, text in (
         (self._task(cluster, 'worker', 2), 'TF_CONFIG says that this is worker 2'),
         (self._task(cluster, 'worker', 0, '--replicas_to_aggregate=3'), 'there are 2 workers')):

@@ -10,21 +10,21 @@ from unittest import mock
 import numpy as np
 
 import cifar10
-import cifar10_checkpoint
-import cifar10_hooks
-import cifar10_testing
+from cifar10_lib.training import checkpoints
+from cifar10_lib.training import hooks
+from tests import testing
 import cifar10_train
 import cifar10_train_multi_gpu as multi
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 TWO = ['/cpu:0', '/cpu:1']
-EXAMPLES = cifar10_testing.TrainerTestCase.EXAMPLES
+EXAMPLES = testing.TrainerTestCase.EXAMPLES
 
 
 def _options(**changes):
   """The flags' defaults, but small."""
-  return cifar10_testing.defaults(
+  return testing.defaults(
       cifar10, cifar10_train, multi, **dict({'batch_size': 8}, **changes))
 
 
@@ -162,14 +162,14 @@ class StagedTest(tf.test.TestCase):
       with tf.device('/cpu:1'):
         got = multi._staged(image, label)
       session.run(tf.global_variables_initializer())
-      session.run(tf.get_collection(cifar10_hooks.FILL))
+      session.run(tf.get_collection(hooks.FILL))
       again = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
       for number in range(1, 5):
         (image, label), _ = session.run([got, again])
         self.assertEqual((image, label), (number, number))
 
 
-class TrainTest(cifar10_testing.TrainerTestCase):
+class TrainTest(testing.TrainerTestCase):
 
   def _train(self, module=multi, **changes):
     options = _options(data_dir=self.data_dir, train_dir=self.train_dir, tower_device='cpu',
@@ -179,7 +179,7 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     return out.getvalue()
 
   def _tensors(self):
-    return cifar10_testing.tensors(cifar10_checkpoint.find_latest(self.train_dir))
+    return testing.tensors(checkpoints.find_latest(self.train_dir))
 
   def testOneDeviceAndTowersGoOnFromOneAnother(self):
     """With all that a checkpoint holds, under the same names, and TensorBoard's tags too."""

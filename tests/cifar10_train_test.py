@@ -18,15 +18,15 @@ from absl import flags
 from absl.testing import flagsaver
 
 import cifar10
-import cifar10_app
-import cifar10_checkpoint
-import cifar10_hooks
+from cifar10_lib.common import programs
+from cifar10_lib.training import checkpoints
+from cifar10_lib.training import hooks
 import cifar10_input
-import cifar10_sample
-import cifar10_testing
+from cifar10_lib.dataset import sample
+from tests import testing
 import cifar10_train
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 ROOT = os.path.dirname(os.path.abspath(cifar10_train.__file__))
 TRAIN_EXAMPLES = 90
@@ -84,10 +84,10 @@ def _update_breaks_at(step):
 
 # A trainer whose input gives three batches, then stalls as a disk does that went away.
 STALLING_TRAINER = '''
-import cifar10_app
+from cifar10_lib.common import programs
 import cifar10_input
 import cifar10_train
-from cifar10_tf import tf
+from cifar10_lib.common.tf1 import tf
 
 def three_batches(data_dir, batch_size, *args, **options):
   nothing = tf.FIFOQueue(1, [tf.int32], [[]], name='nobody_fills').dequeue
@@ -100,16 +100,16 @@ def three_batches(data_dir, batch_size, *args, **options):
   return [batches.dequeue()]
 
 cifar10_input.distorted_inputs = three_batches
-cifar10_app.run(cifar10_train.main)
+programs.run(cifar10_train.main)
 '''
 
 
-class TrainTest(cifar10_testing.TrainerTestCase):
+class TrainTest(testing.TrainerTestCase):
   EXAMPLES = TRAIN_EXAMPLES
 
   def _options(self, **changes):
     """The flags' defaults, but small."""
-    return cifar10_testing.defaults(cifar10, cifar10_train, **dict(
+    return testing.defaults(cifar10, cifar10_train, **dict(
         dict(data_dir=self.data_dir, train_dir=self.train_dir, batch_size=BATCH_SIZE), **changes))
 
   def _train(self, build=cifar10_train.build, **changes):
@@ -123,8 +123,8 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     return os.path.join(self.train_dir, 'model.ckpt-%d' % step)
 
   def _steps(self):
-    return [cifar10_checkpoint.step_of(path)
-            for path in cifar10_checkpoint.find_all(self.train_dir)]
+    return [checkpoints.step_of(path)
+            for path in checkpoints.find_all(self.train_dir)]
 
   def _times(self):
     """When each file but the lock, which taking may touch, was written."""
@@ -134,10 +134,10 @@ class TrainTest(cifar10_testing.TrainerTestCase):
   def testWhatLiesBesideCheckpoints(self):
     """The classes' names; and what the run is called, with its hyper-parameters, in TensorBoard."""
     self._train(max_steps=1, recipe='fast')
-    before = cifar10_checkpoint.read_status(self.train_dir)
-    self.assertEqual(cifar10_checkpoint.read_names(self.train_dir), list(cifar10_sample.KINDS))
+    before = checkpoints.read_status(self.train_dir)
+    self.assertEqual(checkpoints.read_names(self.train_dir), list(sample.KINDS))
     self._train(max_steps=2, recipe='fast')
-    status = cifar10_checkpoint.read_status(self.train_dir)
+    status = checkpoints.read_status(self.train_dir)
     self.assertEqual(status['run'], before['run'])  # on going on it is the same run
     self.assertStartsWith(status['run'], '/'.join(self.train_dir.split(os.sep)[-2:]) + ', ')
     expected = {**cifar10.fitted(cifar10.FAST, 2)._asdict(), 'recipe': 'fast', 'max_steps': 2,
@@ -165,7 +165,7 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     self.assertRegex(out, r'\n\d{4}-.*: step 2, loss = \d\.\d\d '
                           r'\(\d+\.\d examples/sec; \d+\.\d{3} sec/batch\), '
                           r'accuracy \d\.\d\d, \d:\d\d:\d\d left\n')
-    tensors = cifar10_testing.tensors(self._path(3))
+    tensors = testing.tensors(self._path(3))
     self.assertEqual(tensors['global_step'], 3)
     for layer in 'conv1', 'conv2', 'local3', 'local4', 'softmax_linear':
       for kind in 'weights', 'biases':
@@ -179,7 +179,7 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     self.assertIn('Continuing from %s' % self._path(3), out)
     raw = _values(self.train_dir, 'total_loss__raw_')
     self.assertEqual(_losses(out), {4: '%.2f' % raw[4], 5: '%.2f' % raw[5]})
-    self.assertEqual(cifar10_testing.tensors(self._path(5))['global_step'], 5)
+    self.assertEqual(testing.tensors(self._path(5))['global_step'], 5)
     self.assertLessEqual(before, set(os.listdir(self.train_dir)))
     self.assertEqual([step for step, tag in _events(self.train_dir) if tag == 'total_loss_1'],
                      [1, 2, 3, 4, 5])
@@ -201,14 +201,14 @@ class TrainTest(cifar10_testing.TrainerTestCase):
       smoothed.append(0.9 * smoothed[-1] + 0.1 * raw[step])
       shown = _values(self.train_dir, 'total_loss_1')[step]
       self.assertLess(min(abs(shown - smoothed[step - 1]), abs(shown - smoothed[step])), 1e-4)
-    self.assertAllClose(cifar10_testing.tensors(self._path(5))['loss/total_loss/avg'], smoothed[5])
+    self.assertAllClose(testing.tensors(self._path(5))['loss/total_loss/avg'], smoothed[5])
 
   def testFastRecipeTrainsAndGoesOnFromAnother(self):
     self._train(max_steps=2)
     code, out = self._train(max_steps=6, recipe='fast', summary_steps=1, augment='crop:4..1')
     self.assertEqual(code, 0)
     self.assertIn('Continuing from %s' % self._path(2), out)
-    tensors = cifar10_testing.tensors(self._path(6))
+    tensors = testing.tensors(self._path(6))
     self.assertEqual(tensors['conv1/weights/Momentum'].shape, (5, 5, 3, 64))
     rates = _values(self.train_dir, 'learning_rate')
     self.assertAllClose([rates[step] for step in (3, 4, 5, 6)],
@@ -218,7 +218,7 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     self.assertEqual(crops[6], 1)
     # And back: the tutorial's needs no momentum.
     self.assertEqual(self._train(max_steps=7)[0], 0)
-    self.assertNotIn('conv1/weights/Momentum', cifar10_testing.tensors(self._path(7)))
+    self.assertNotIn('conv1/weights/Momentum', testing.tensors(self._path(7)))
 
   def testMomentumOfEveryStepButMovesOfOneInFour(self):
     """Counted in the checkpoint, so that going on makes no difference."""
@@ -231,7 +231,7 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     local3 = []
     for max_steps in 1, 2, 4, 5, 6:  # each a start of its own
       self._train(max_steps=max_steps, recipe='fast')
-      tensors = cifar10_testing.tensors(self._path(max_steps))
+      tensors = testing.tensors(self._path(max_steps))
       self.assertEqual(tensors['local3/weights/Updates'], max_steps)
       local3.append((tensors['local3/weights'], tensors['local3/weights/Momentum']))
     moves = [bool(np.any(one[0] != other[0])) for one, other in itertools.pairwise(local3)]
@@ -304,11 +304,11 @@ class TrainTest(cifar10_testing.TrainerTestCase):
       code, out = self._train(num_epochs=2, summary_steps=summary_steps, train_dir=train_dir)
       self.assertEqual(code, 0)
       self.assertIn('the input ended', out)
-      latest = cifar10_checkpoint.find_latest(train_dir)
-      self.assertEqual(cifar10_checkpoint.step_of(latest), -(-2 * TRAIN_EXAMPLES // BATCH_SIZE))
-      self.assertEqual(cifar10_checkpoint.read_status(train_dir)['state'], 'finished')
+      latest = checkpoints.find_latest(train_dir)
+      self.assertEqual(checkpoints.step_of(latest), -(-2 * TRAIN_EXAMPLES // BATCH_SIZE))
+      self.assertEqual(checkpoints.read_status(train_dir)['state'], 'finished')
     self.assertEqual(self._train(num_epochs=1, train_dir=train_dir)[0], 0)
-    self.assertEqual(cifar10_checkpoint.step_of(cifar10_checkpoint.find_latest(train_dir)),
+    self.assertEqual(checkpoints.step_of(checkpoints.find_latest(train_dir)),
                      12 + 6)  # epochs count from each start
 
   def testInputThatEndsEarlyIsAFailure(self):
@@ -320,7 +320,7 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     self.assertEqual(code, 1)
     self.assertIn('the input ended at step 6, before --max_steps=100', out)
     self.assertEqual(self._steps(), [0, 6])
-    self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'failed')
+    self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'failed')
 
   def testBadRecordIsTheErrorThatIsSeen(self):
     data_dir = tempfile.mkdtemp(dir=self.get_temp_dir())
@@ -351,19 +351,19 @@ class TrainTest(cifar10_testing.TrainerTestCase):
   def testCheckpointWithoutSmoothedLosses(self):
     self._train(max_steps=1)
     with tf.Graph().as_default(), tf.Session() as session:
-      for name, value in cifar10_testing.tensors(self._path(1)).items():
+      for name, value in testing.tensors(self._path(1)).items():
         if not name.endswith('/avg'):
           tf.get_variable(name, initializer=value)
       session.run(tf.global_variables_initializer())
       shutil.rmtree(self.train_dir)
       os.mkdir(self.train_dir)
       tf.train.Saver().save(session, os.path.join(self.train_dir, 'model.ckpt'), 1)
-      expected = cifar10_testing.tensors(self._path(1))
+      expected = testing.tensors(self._path(1))
     with RATE_OF_ZERO:
       code, out = self._train(max_steps=2)
     self.assertEqual(code, 0)
     self.assertIn('Continuing from %s' % self._path(1), out)
-    tensors = cifar10_testing.tensors(self._path(2))
+    tensors = testing.tensors(self._path(2))
     self.assertEqual(tensors['global_step'], 2)
     self.assertAllEqual(tensors['conv1/weights'], expected['conv1/weights'])
 
@@ -379,13 +379,13 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     moved = self.train_dir + '-moved'
     os.rename(self.train_dir, moved)
     # Now, for a start saves it again.
-    before = cifar10_testing.tensors(os.path.join(moved, 'model.ckpt-2'))
+    before = testing.tensors(os.path.join(moved, 'model.ckpt-2'))
     with RATE_OF_ZERO:
       code, out = self._train(train_dir=moved, max_steps=3)
     self.assertEqual(code, 0)
     self.assertIn('Continuing from %s' % os.path.join(moved, 'model.ckpt-2'), out)
     self.assertFalse(os.path.exists(self.train_dir))
-    after = cifar10_testing.tensors(os.path.join(moved, 'model.ckpt-3'))
+    after = testing.tensors(os.path.join(moved, 'model.ckpt-3'))
     self.assertEqual(set(before), set(after))
     for name, value in after.items():
       if name + EMA in after:
@@ -396,8 +396,8 @@ class TrainTest(cifar10_testing.TrainerTestCase):
                             rtol=1e-6, atol=1e-7)
 
   def testSecondTrainerIsRefused(self):
-    with cifar10_checkpoint.exclusive(self.train_dir):
-      cifar10_checkpoint.write_status(self.train_dir, 'training')
+    with checkpoints.exclusive(self.train_dir):
+      checkpoints.write_status(self.train_dir, 'training')
       files = self._times()
       with self.assertRaisesRegex(Failure, 'in use by another trainer .*%d' % os.getpid()):
         self._train(max_steps=2)
@@ -417,7 +417,7 @@ class TrainTest(cifar10_testing.TrainerTestCase):
       _, out = self._train(seed=seed, max_steps=6, train_dir=train_dir, log_frequency=1,
                            augment='crop:4..1,flip,colour')
       losses.append(_losses(out))
-      runs.append(cifar10_testing.tensors(os.path.join(train_dir, 'model.ckpt-6')))
+      runs.append(testing.tensors(os.path.join(train_dir, 'model.ckpt-6')))
     for name in runs[0]:
       self.assertAllEqual(runs[0][name], runs[1][name])
     self.assertNotAllClose(runs[0]['conv1/weights'], runs[2]['conv1/weights'])
@@ -431,10 +431,10 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     with mock.patch.dict(cifar10.RECIPES, tutorial=recipe):
       with self.assertRaisesRegex(Failure, 'step [34]'):
         self._train(max_steps=50, save_checkpoint_steps=1)
-    latest = cifar10_checkpoint.find_latest(self.train_dir)
-    for name, value in cifar10_testing.tensors(latest).items():
+    latest = checkpoints.find_latest(self.train_dir)
+    for name, value in testing.tensors(latest).items():
       self.assertTrue(np.isfinite(value).all(), name)
-    self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'failed')
+    self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'failed')
 
   def testLossThatIsNoNumberIsNamedWithItsStep(self):
     recipe = cifar10.TUTORIAL._replace(learning_rate=1e30)
@@ -450,22 +450,22 @@ class TrainTest(cifar10_testing.TrainerTestCase):
          self.assertRaises(SystemExit) as caught, \
          contextlib.redirect_stdout(io.StringIO()), \
          contextlib.redirect_stderr(io.StringIO()) as err:
-      cifar10_app.run(cifar10_train.main)
+      programs.run(cifar10_train.main)
     self.assertEqual(caught.exception.code, 1)
     self.assertRegex(err.getvalue(), r'^Error: The loss became nan at step 3;.*\n$')
     self.assertEqual(self._steps(), [0, 1, 2])
-    for name, value in cifar10_testing.tensors(self._path(2)).items():
+    for name, value in testing.tensors(self._path(2)).items():
       self.assertTrue(np.isfinite(value).all(), name)
-    self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'failed')
+    self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'failed')
 
   def testUpdateThatBreaksTheWeightsIsNotSaved(self):
     # It is the last one, so that no loss shows it.
     with _update_breaks_at(3), self.assertRaisesRegex(Failure, 'weights .*NaN.* by step 3'):
       self._train(max_steps=3, save_checkpoint_steps=2)
     self.assertEqual(self._steps(), [0, 2])
-    for name, value in cifar10_testing.tensors(self._path(2)).items():
+    for name, value in testing.tensors(self._path(2)).items():
       self.assertTrue(np.isfinite(value).all(), name)
-    self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'failed')
+    self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'failed')
 
   def testSignalBeforeTheFirstStep(self):
     def interrupted(options):
@@ -481,12 +481,12 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     def handler(*_):
       pass
     self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, handler))
-    after_step = cifar10_hooks.LoggerHook.after_step
+    after_step = hooks.LoggerHook.after_step
     def interrupted(hook, step, loss, accuracy):
       after_step(hook, step, loss, accuracy)
       if step == 2:
         os.kill(os.getpid(), signal.SIGINT)
-    with mock.patch.object(cifar10_hooks.LoggerHook, 'after_step', interrupted):
+    with mock.patch.object(hooks.LoggerHook, 'after_step', interrupted):
       code, out = self._train(max_steps=20)
     self.assertEqual(code, 128 + signal.SIGINT)
     self.assertIn('Stopped at step 2 of 20', out)
@@ -527,8 +527,8 @@ class TrainTest(cifar10_testing.TrainerTestCase):
     self.assertEqual(err, '')
     self.assertIn('Caught SIGTERM', out)
     stopped = int(re.search(r'Stopped at step (\d+)', out)[1])
-    self.assertEqual(cifar10_testing.tensors(self._path(stopped))['global_step'], stopped)
-    self.assertEqual(cifar10_checkpoint.read_status(self.train_dir)['state'], 'stopped')
+    self.assertEqual(testing.tensors(self._path(stopped))['global_step'], stopped)
+    self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'stopped')
     code, out = self._train(max_steps=stopped + 1)
     self.assertEqual(code, 0)
     self.assertIn('Continuing from %s' % self._path(stopped), out)

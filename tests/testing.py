@@ -6,8 +6,8 @@ import types
 
 from absl import flags
 
-import cifar10_sample
-from cifar10_tf import tf
+from cifar10_lib.dataset import sample
+from cifar10_lib.common.tf1 import tf
 
 
 def defaults(*modules, **changes):
@@ -32,7 +32,7 @@ class SampleTestCase(tf.test.TestCase):
     super().setUpClass()
     cls.root = tempfile.mkdtemp()
     cls.data_dir = os.path.join(cls.root, 'data')
-    cifar10_sample.make_sample(cls.data_dir, cls.EXAMPLES, cls.TEST_EXAMPLES)
+    sample.make_sample(cls.data_dir, cls.EXAMPLES, cls.TEST_EXAMPLES)
 
   @classmethod
   def tearDownClass(cls):

@@ -10,12 +10,12 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 import measure
 
 import cifar10
-import cifar10_app
+from cifar10_lib.common import programs
 import cifar10_eval
 import cifar10_input
 import cifar10_train
 from benchmarks import runs
-from cifar10_tf import tf
+from cifar10_lib.common.tf1 import tf
 
 LOG_STEPS = 10  # steps a log line, the trainer's default
 
@@ -24,7 +24,7 @@ def training(args):
   """Trains by `cifar10_train.train`; rates are between log lines, so steps count in tens."""
   begin_step = max(1, args.warmup // LOG_STEPS * LOG_STEPS)
   last = begin_step // LOG_STEPS * LOG_STEPS + max(1, args.steps // LOG_STEPS) * LOG_STEPS
-  cifar10_app.parse_flags([
+  programs.parse_flags([
       'cifar10_train.py', '--data_dir=' + args.data_dir, '--train_dir=' + measure.scratch(),
       '--max_steps=%d' % last, '--batch_size=%d' % args.batch_size,
       '--use_fp16=%s' % (args.dtype != 'float32')])
@@ -53,7 +53,7 @@ def evaluation(args):
   The first step's time is that of a whole score with its graph; images/s are the second score's.
   """
   train_dir = measure.scratch()
-  cifar10_app.parse_flags(['cifar10_train.py', '--data_dir=' + args.data_dir,
+  programs.parse_flags(['cifar10_train.py', '--data_dir=' + args.data_dir,
                            '--train_dir=' + train_dir, '--max_steps=1'])
   with contextlib.redirect_stdout(io.StringIO()):
     cifar10_train.train(cifar10_train.FLAGS)

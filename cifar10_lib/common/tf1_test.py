@@ -4,10 +4,10 @@ import platform
 import subprocess
 import sys
 
-import cifar10_tf
-from cifar10_tf import tf
+from cifar10_lib.common import tf1
+from cifar10_lib.common.tf1 import tf
 
-ROOT = os.path.dirname(os.path.abspath(cifar10_tf.__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(tf1.__file__))))
 
 
 def run(code, **changes):
@@ -25,8 +25,8 @@ class LoadingTest(tf.test.TestCase):
     """What a program sees: no greeting, no Keras."""
     code = '''
 import sys, gc
-import cifar10_tf
-from cifar10_tf import tf
+from cifar10_lib.common import tf1
+from cifar10_lib.common.tf1 import tf
 session = tf.Session()
 print(session.run(tf.matmul([[2.0]], [[3.0]])))
 print('keras' in sys.modules, 'matplotlib' in sys.modules, gc.isenabled())
@@ -35,7 +35,8 @@ print('keras' in sys.modules, 'matplotlib' in sys.modules, gc.isenabled())
 
   def testWhatTheImportMadeIsNotSearchedForGarbageAgain(self):
     """A few thousand objects are the program's own; TensorFlow's are hundreds of thousands."""
-    code = 'import gc, cifar10_tf; print(len(gc.get_objects()) < 20000, gc.get_freeze_count())'
+    code = ('import gc; from cifar10_lib.common import tf1; '
+            'print(len(gc.get_objects()) < 20000, gc.get_freeze_count())')
     few, frozen = run(code)[1].split()
     self.assertEqual(few, 'True')
     self.assertGreater(int(frozen), 100000)
@@ -43,17 +44,18 @@ print('keras' in sys.modules, 'matplotlib' in sys.modules, gc.isenabled())
   def testKerasComesWhenItIsAskedFor(self):
     for ask in ('import tensorflow; layers = tensorflow.keras.layers',
                 'from tensorflow.keras import layers', 'from keras import layers'):
-      code = 'import cifar10_tf; %s; print(layers.Dense(3).units)' % ask
+      code = 'from cifar10_lib.common import tf1; %s; print(layers.Dense(3).units)' % ask
       self.assertEqual(run(code, TF_CPP_MIN_LOG_LEVEL='3')[:2], (0, '3\n'), ask)
 
   def testKerasThatIsThereStays(self):
-    code = 'import sys, keras, cifar10_tf; print(sys.modules["keras"] is keras)'
+    code = ('import sys, keras; from cifar10_lib.common import tf1; '
+            'print(sys.modules["keras"] is keras)')
     self.assertEqual(run(code, TF_CPP_MIN_LOG_LEVEL='3')[:2], (0, 'True\n'))
 
   def testOneDnnIsOnUnlessItIsTurnedOff(self):
     """oneDNN takes the place of convolutions in the graph that is run: its ops tell."""
     code = '''
-from cifar10_tf import tf
+from cifar10_lib.common.tf1 import tf
 with tf.device('/cpu:0'):
   y = tf.nn.conv2d(tf.random.normal([2, 8, 8, 3]), tf.random.normal([3, 3, 3, 4]), 1, 'SAME')
 seen = tf.RunMetadata()

@@ -31,8 +31,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 VIEWS = (1, 2, 10, 18)  # how many views of a picture there can be
 IMAGE_SIZE = 24  # pixels; height and width of what the network sees, cut from 32 as cuda-convnet's

@@ -6,9 +6,9 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-import cifar10_augment
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.dataset import augmentation
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 MANY = 2000  # pictures, for statistics of draws
 NUMPY_BORDERS = {'REFLECT': 'symmetric', 'NEAREST': 'edge', 'WRAP': 'wrap', 'CONSTANT': 'constant'}
@@ -90,7 +90,7 @@ class GeometryTest(DrawsTest):
   def testTranslateCopiesPixels(self):
     for border, mode in NUMPY_BORDERS.items():
       pictures = _pictures(20)
-      moved = _run(lambda x, b=border: cifar10_augment.translate(x, 3, b), pictures)
+      moved = _run(lambda x, b=border: augmentation.translate(x, 3, b), pictures)
       self.assertEqual(moved.dtype, np.uint8)
       for before, after in zip(pictures, moved, strict=True):
         places = [(x, y) for x in range(-3, 4) for y in range(-3, 4)
@@ -98,7 +98,7 @@ class GeometryTest(DrawsTest):
         self.assertLen(places, 1, border)
 
   def testTranslateDrawsEveryPlaceForEachPicture(self):
-    moved = _run(lambda x: cifar10_augment.translate(x, 3, 'NEAREST'), _ramp(MANY))
+    moved = _run(lambda x: augmentation.translate(x, 3, 'NEAREST'), _ramp(MANY))
     x, y = moved[:, 16, 16, 0].astype(int) - 16, moved[:, 16, 16, 1].astype(int) - 16
     counts = np.zeros([7, 7])
     np.add.at(counts, (x + 3, y + 3), 1)
@@ -110,7 +110,7 @@ class GeometryTest(DrawsTest):
 
   def testCropIsAWindowOfThePicture(self):
     pictures = _pictures(50)
-    crops = _run(lambda x: cifar10_augment.crop(x, 4), pictures)
+    crops = _run(lambda x: augmentation.crop(x, 4), pictures)
     self.assertEqual((crops.shape, crops.dtype), ((50, 24, 24, 3), np.uint8))
     found = set()
     for before, after in zip(pictures, crops, strict=True):
@@ -122,8 +122,8 @@ class GeometryTest(DrawsTest):
 
   def testFlips(self):
     pictures = _pictures(MANY, size=4)
-    for function, axis in ((cifar10_augment.flip_left_right, 2),
-                           (cifar10_augment.flip_up_down, 1)):
+    for function, axis in ((augmentation.flip_left_right, 2),
+                           (augmentation.flip_up_down, 1)):
       for probability in 0.0, 0.5, 1.0:
         flipped = _run(lambda x, f=function, p=probability: f(x, p), pictures)
         mirrored = np.all(flipped == np.flip(pictures, axis), axis=(1, 2, 3))
@@ -134,7 +134,7 @@ class GeometryTest(DrawsTest):
   def testRotate(self):
     """Against scipy's rotation by the angle that fits best, within 2 grey levels."""
     pictures = _smooth_pictures(6)
-    turned = _run(lambda x: cifar10_augment.rotate(x, 15.0), pictures)
+    turned = _run(lambda x: augmentation.rotate(x, 15.0), pictures)
     def error(angle, before, after):
       other = ndimage.rotate(before, angle, reshape=False, order=1, mode='reflect')
       return np.abs(other - after)[4:-4, 4:-4].max()
@@ -145,7 +145,7 @@ class GeometryTest(DrawsTest):
   def testScale(self):
     """Against scipy's affine map by the factor that fits best, within 2 grey levels."""
     pictures = _smooth_pictures(6)
-    scaled = _run(lambda x: cifar10_augment.scale(x, 1.4), pictures)
+    scaled = _run(lambda x: augmentation.scale(x, 1.4), pictures)
     def error(factor, before, after):
       matrix = np.diag([1 / factor, 1 / factor, 1])
       offset = [15.5 - 15.5 / factor, 15.5 - 15.5 / factor, 0]
@@ -157,9 +157,9 @@ class GeometryTest(DrawsTest):
 
   def testDrawsOfRotateAndScale(self):
     """Read off the matrices: the whole range, its mean, pictures apart from one another."""
-    angle = _run(lambda n: cifar10_augment._rotation(n, 30.0), np.int32(MANY))
+    angle = _run(lambda n: augmentation._rotation(n, 30.0), np.int32(MANY))
     angle = np.degrees(np.arctan2(angle[:, 1, 0], angle[:, 0, 0]))
-    factor = np.log(1 / _run(lambda n: cifar10_augment._scaling(n, 1.5), np.int32(MANY))[:, 0, 0])
+    factor = np.log(1 / _run(lambda n: augmentation._scaling(n, 1.5), np.int32(MANY))[:, 0, 0])
     self.assertUniform(angle, -30, 30)
     self.assertUniform(factor, -math.log(1.5), math.log(1.5))
 
@@ -169,12 +169,12 @@ class GeometryTest(DrawsTest):
     for border, mode in NUMPY_BORDERS.items():
       for x, y in (0, 0), (3, -2), (8, -8), (-9, 17), (21, 5):
         matrices = np.tile(np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float32), [3, 1, 1])
-        moved = _run(lambda p, m, b=border: cifar10_augment.warp(p, m, [8, 8], False, b),
+        moved = _run(lambda p, m, b=border: augmentation.warp(p, m, [8, 8], False, b),
                      pictures, matrices)
         for before, after in zip(pictures, moved, strict=True):
           self.assertAllEqual(after, _moved(before, x, y, mode))
     with self.assertRaisesRegex(ValueError, "'MIRROR', but must be one of REFLECT"):
-      cifar10_augment.translate(pictures, 1, 'MIRROR')
+      augmentation.translate(pictures, 1, 'MIRROR')
 
   def testWarpInterpolates(self):
     """A turn, an enlargement and a move in one: every pixel, as scipy has it, within 0.01 levels.
@@ -186,9 +186,9 @@ class GeometryTest(DrawsTest):
                          ('CONSTANT', 'grid-constant')):
       for size in 32, 24:
         def both(images, border=border, size=size):
-          matrices = tf.linalg.matmul(cifar10_augment._rotation(8, 40.0), tf.linalg.matmul(
-              cifar10_augment._scaling(8, 1.5), cifar10_augment._translation(8, 6)))
-          return matrices, cifar10_augment.warp(images, matrices, [size, size], True, border)
+          matrices = tf.linalg.matmul(augmentation._rotation(8, 40.0), tf.linalg.matmul(
+              augmentation._scaling(8, 1.5), augmentation._translation(8, 6)))
+          return matrices, augmentation.warp(images, matrices, [size, size], True, border)
         matrices, warped = _run(both, pictures)
         for before, matrix, after in zip(pictures, matrices, warped, strict=True):
           self.assertAllClose(after, _sampled(before, matrix, size, mode), rtol=0, atol=0.01)
@@ -197,13 +197,13 @@ class GeometryTest(DrawsTest):
     """WRAP loses no pixel, so three warps in turn can be told from one only if one is wrong."""
     pictures = _pictures(30)
     def both(images):
-      drawn = [cifar10_augment._translation(30, 4), cifar10_augment._mirror(30, 0.5),
-               cifar10_augment._upset(30, 0.5), cifar10_augment._translation(30, 3)]
+      drawn = [augmentation._translation(30, 4), augmentation._mirror(30, 0.5),
+               augmentation._upset(30, 0.5), augmentation._translation(30, 3)]
       turns = images
       for matrices in drawn:
-        turns = cifar10_augment.warp(turns, matrices, [32, 32], False, 'WRAP')
+        turns = augmentation.warp(turns, matrices, [32, 32], False, 'WRAP')
       matrices = functools.reduce(tf.linalg.matmul, drawn)
-      return cifar10_augment.warp(images, matrices, [32, 32], False, 'WRAP'), turns
+      return augmentation.warp(images, matrices, [32, 32], False, 'WRAP'), turns
     one, turns = _run(both, pictures)
     self.assertAllEqual(one, turns)
     self.assertNotAllEqual(one, pictures)
@@ -213,14 +213,14 @@ class ColourTest(DrawsTest):
 
   def testBrightness(self):
     pictures = _pictures(MANY, 2).astype(np.float32)
-    added = _run(lambda x: cifar10_augment.brightness(x, 63.0), pictures) - pictures
+    added = _run(lambda x: augmentation.brightness(x, 63.0), pictures) - pictures
     self.assertAllClose(added, np.broadcast_to(added[:, :1, :1, :1], added.shape), atol=1e-3)
     self.assertUniform(added[:, 0, 0, 0], -63, 63)
 
   def testBrightnessHasNoEffectBeforeStandardising(self):
     pictures = _pictures(20)
     with_it, without = (
-        _run(lambda x, a=augment: cifar10_augment.distort(x, cifar10_augment.parse(a)), pictures)
+        _run(lambda x, a=augment: augmentation.distort(x, augmentation.parse(a)), pictures)
         for augment in ('brightness:63', 'none'))
     self.assertAllClose(with_it, without, atol=1e-4)
 
@@ -228,16 +228,16 @@ class ColourTest(DrawsTest):
     """Nor before contrast, saturation or hue, which leave an added grey as it is."""
     pictures = _pictures(20).astype(np.float32)
     def finished(images):
-      images = cifar10_augment.contrast(images, 1.6, 1.6)
-      images = cifar10_augment.saturation(images, 0.7, 0.7)
-      return cifar10_augment.standardise(images)
-    brighter = _run(lambda x: finished(cifar10_augment.brightness(x, 63.0)), pictures)
+      images = augmentation.contrast(images, 1.6, 1.6)
+      images = augmentation.saturation(images, 0.7, 0.7)
+      return augmentation.standardise(images)
+    brighter = _run(lambda x: finished(augmentation.brightness(x, 63.0)), pictures)
     self.assertAllClose(brighter, _run(finished, pictures), atol=1e-4)
 
   def testContrast(self):
     pictures = _pictures(MANY, 4).astype(np.float32)
     means = pictures.mean(axis=(1, 2), keepdims=True)
-    stretched = _run(lambda x: cifar10_augment.contrast(x, 0.2, 1.8), pictures)
+    stretched = _run(lambda x: augmentation.contrast(x, 0.2, 1.8), pictures)
     factor = (np.sum((stretched - means) * (pictures - means), axis=(1, 2, 3))
               / np.sum((pictures - means) ** 2, axis=(1, 2, 3)))
     self.assertAllClose(stretched, (pictures - means) * factor[:, None, None, None] + means,
@@ -247,24 +247,24 @@ class ColourTest(DrawsTest):
   def testSaturation(self):
     pictures = _pictures(5).astype(np.float32)
     grey = pictures @ np.array([0.299, 0.587, 0.114])
-    self.assertAllClose(_run(lambda x: cifar10_augment.saturation(x, 0.0, 0.0), pictures),
+    self.assertAllClose(_run(lambda x: augmentation.saturation(x, 0.0, 0.0), pictures),
                         np.repeat(grey[..., None], 3, axis=3), atol=1e-2)
-    doubled = _run(lambda x: cifar10_augment.saturation(x, 2.0, 2.0), pictures)
+    doubled = _run(lambda x: augmentation.saturation(x, 2.0, 2.0), pictures)
     self.assertAllClose(doubled, 2 * pictures - grey[..., None], atol=1e-2)
 
   def testDrawsOfSaturationAndHue(self):
     """Read off a red pixel: how far its blue moves from its grey, and how far it turns."""
     red = np.tile(np.array([200, 0, 0], np.float32), [MANY, 1, 1, 1])
-    blue = _run(lambda x: cifar10_augment.saturation(x, 0.5, 1.5), red)[:, 0, 0, 2]
+    blue = _run(lambda x: augmentation.saturation(x, 0.5, 1.5), red)[:, 0, 0, 2]
     self.assertUniform(1 - blue / (0.299 * 200), 0.5, 1.5)
-    turned = _run(lambda x: cifar10_augment.hue(x, 18.0), red)[:, 0, 0]
+    turned = _run(lambda x: augmentation.hue(x, 18.0), red)[:, 0, 0]
     across = (turned[:, 1] - turned[:, 2]) / math.sqrt(2)
     along = (2 * turned[:, 0] - turned[:, 1] - turned[:, 2]) / math.sqrt(6)
     self.assertUniform(np.degrees(np.arctan2(across, along)), -18, 18)
 
   def testHueTurnsAboutTheGreys(self):
     pictures = _pictures(8).astype(np.float32)
-    turned = _run(lambda x: cifar10_augment.hue(x, 40.0), pictures)
+    turned = _run(lambda x: augmentation.hue(x, 40.0), pictures)
     def error(degrees, before, after):
       axis = np.ones(3) / math.sqrt(3)
       turn = Rotation.from_rotvec(math.radians(degrees) * axis).as_matrix()
@@ -273,11 +273,11 @@ class ColourTest(DrawsTest):
     self.assertLess(max(errors), 0.2)
     self.assertGreater(np.ptp(angles), 10)
     greys = np.repeat(pictures[..., :1], 3, axis=3)
-    self.assertAllClose(_run(lambda x: cifar10_augment.hue(x, 40.0), greys), greys, atol=1e-2)
+    self.assertAllClose(_run(lambda x: augmentation.hue(x, 40.0), greys), greys, atol=1e-2)
 
   def testNoise(self):
     pictures = _pictures(50).astype(np.float32)
-    added = _run(lambda x: cifar10_augment.noise(x, 8.0), pictures) - pictures
+    added = _run(lambda x: augmentation.noise(x, 8.0), pictures) - pictures
     self.assertNear(added.std(), 8.0, 0.1)
     self.assertNear(np.mean(np.abs(added) < 8), 0.6827, 0.01)  # as a Gaussian's
     self.assertNear(added.mean(), 0.0, 0.1)
@@ -285,7 +285,7 @@ class ColourTest(DrawsTest):
 
   def testCutout(self):
     pictures = _pictures(200)
-    covered = _run(lambda x: cifar10_augment.cutout(x, 8.0), pictures)
+    covered = _run(lambda x: augmentation.cutout(x, 8.0), pictures)
     places = set()
     for before, after in zip(pictures, covered, strict=True):
       changed = np.any(before != after, axis=2)
@@ -306,7 +306,7 @@ class MixupTest(tf.test.TestCase):
     labels = np.array([3, 0, 9, 1, 3, 3, 9], np.int32)  # the middle one meets itself
     one_hot = np.eye(10, dtype=np.float32)[labels]
     for seed in range(5):
-      mixed, shares = _run(lambda x, y: cifar10_augment.mixup(x, y, 0.7, 10), pictures, labels,
+      mixed, shares = _run(lambda x, y: augmentation.mixup(x, y, 0.7, 10), pictures, labels,
                            seed=seed)
       share = shares[1, 0]  # of the picture itself, as the other's label is 3
       self.assertBetween(share, 0.0, 1.0)
@@ -318,7 +318,7 @@ class MixupTest(tf.test.TestCase):
     for alpha in 0.01, 0.2, 3.0:
       with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(1)
-        _, shares = cifar10_augment.mixup(tf.zeros([2, 1, 1, 3]), tf.constant([0, 1]), alpha, 2)
+        _, shares = augmentation.mixup(tf.zeros([2, 1, 1, 3]), tf.constant([0, 1]), alpha, 2)
         draws = np.array([session.run(shares)[0, 0] for _ in range(1000)])
       self.assertAllInRange(draws, 0.0, 1.0)
       self.assertNear(draws.mean(), 0.5, 0.06)  # standard error 0.016 at most
@@ -329,17 +329,17 @@ class MixupTest(tf.test.TestCase):
 class EachTest(tf.test.TestCase):
 
   FUNCTIONS = {
-      'translate': (cifar10_augment.translate, [2], [0]),
-      'rotate': (cifar10_augment.rotate, [15.0], [0.0]),
-      'scale': (cifar10_augment.scale, [1.3], [1.0]),
-      'flip_left_right': (cifar10_augment.flip_left_right, [0.5], [0.0]),
-      'flip_up_down': (cifar10_augment.flip_up_down, [0.5], [0.0]),
-      'brightness': (cifar10_augment.brightness, [63.0], [0.0]),
-      'contrast': (cifar10_augment.contrast, [0.2, 1.8], [1.0, 1.0]),
-      'saturation': (cifar10_augment.saturation, [0.2, 1.8], [1.0, 1.0]),
-      'hue': (cifar10_augment.hue, [30.0], [0.0]),
-      'noise': (cifar10_augment.noise, [9.0], [0.0]),
-      'cutout': (cifar10_augment.cutout, [9.0], [0.0]),
+      'translate': (augmentation.translate, [2], [0]),
+      'rotate': (augmentation.rotate, [15.0], [0.0]),
+      'scale': (augmentation.scale, [1.3], [1.0]),
+      'flip_left_right': (augmentation.flip_left_right, [0.5], [0.0]),
+      'flip_up_down': (augmentation.flip_up_down, [0.5], [0.0]),
+      'brightness': (augmentation.brightness, [63.0], [0.0]),
+      'contrast': (augmentation.contrast, [0.2, 1.8], [1.0, 1.0]),
+      'saturation': (augmentation.saturation, [0.2, 1.8], [1.0, 1.0]),
+      'hue': (augmentation.hue, [30.0], [0.0]),
+      'noise': (augmentation.noise, [9.0], [0.0]),
+      'cutout': (augmentation.cutout, [9.0], [0.0]),
   }
 
   def testDtypeShapeIdentityAndOwnDraws(self):
@@ -358,9 +358,9 @@ class EachTest(tf.test.TestCase):
     """Rounded and saturated, where float32 goes beyond."""
     pictures = _pictures(8)
     exact = pictures.astype(np.float64) * 2.5 + (1 - 2.5) * pictures.mean((1, 2), keepdims=True)
-    stretched = _run(lambda x: cifar10_augment.contrast(x, 2.5, 2.5), pictures)
+    stretched = _run(lambda x: augmentation.contrast(x, 2.5, 2.5), pictures)
     self.assertAllClose(stretched, np.clip(exact, 0, 255), atol=0.501)
-    beyond = _run(lambda x: cifar10_augment.contrast(x, 2.5, 2.5), pictures.astype(np.float32))
+    beyond = _run(lambda x: augmentation.contrast(x, 2.5, 2.5), pictures.astype(np.float32))
     self.assertAllClose(beyond, exact, atol=1e-2)
     self.assertLess(beyond.min(), 0)
     self.assertGreater(beyond.max(), 255)
@@ -369,15 +369,15 @@ class EachTest(tf.test.TestCase):
     """No variable, no queue, nothing to differentiate: only tensors from tensors."""
     with tf.Graph().as_default() as graph:
       pictures = tf.placeholder(tf.uint8, [None, 32, 32, 3])
-      distorted = cifar10_augment.distort(
-          pictures, cifar10_augment.parse(','.join(cifar10_augment.KINDS)))
+      distorted = augmentation.distort(
+          pictures, augmentation.parse(','.join(augmentation.KINDS)))
       self.assertEqual(distorted.shape.as_list(), [None, 24, 24, 3])
       self.assertEqual(tf.gradients(distorted, pictures), [None])
       self.assertEmpty(graph.get_all_collection_keys())
 
   def testDrawsFollowTheSeed(self):
-    augment = cifar10_augment.parse(','.join(cifar10_augment.KINDS))
-    runs = [_run(lambda x: cifar10_augment.distort(x, augment), _pictures(4), seed=seed)
+    augment = augmentation.parse(','.join(augmentation.KINDS))
+    runs = [_run(lambda x: augmentation.distort(x, augment), _pictures(4), seed=seed)
             for seed in (1, 1, 2)]
     self.assertAllEqual(runs[0], runs[1])
     self.assertNotAllClose(runs[0], runs[2])
@@ -388,7 +388,7 @@ class DistortTest(tf.test.TestCase):
   def testTutorialsPipeline(self):
     """Every picture is a window, maybe mirrored, of which some contrast explains the rest."""
     pictures = _pictures(6)
-    distorted = _run(cifar10_augment.distort, pictures)
+    distorted = _run(augmentation.distort, pictures)
     self.assertEqual(distorted.dtype, np.float32)
     mirrored = []
     for before, after in zip(pictures.astype(np.float64), distorted, strict=True):
@@ -416,13 +416,13 @@ class DistortTest(tf.test.TestCase):
     centre = pictures[:, 4:28, 4:28].astype(np.float64)
     expected = ((centre - centre.mean(axis=(1, 2, 3), keepdims=True))
                 / centre.std(axis=(1, 2, 3), keepdims=True))
-    for function in (cifar10_augment.evaluate,
-                     lambda x: cifar10_augment.distort(x, cifar10_augment.parse('none'))):
+    for function in (augmentation.evaluate,
+                     lambda x: augmentation.distort(x, augmentation.parse('none'))):
       self.assertAllClose(_run(function, pictures), expected, atol=1e-4)
 
   def testPictureOfOneColourBecomesZeros(self):
     pictures = np.full([2, 32, 32, 3], 77, np.uint8)
-    self.assertAllEqual(_run(cifar10_augment.evaluate, pictures), np.zeros([2, 24, 24, 3]))
+    self.assertAllEqual(_run(augmentation.evaluate, pictures), np.zeros([2, 24, 24, 3]))
 
   def testStandardiseDividesByNoLessThanItsFloor(self):
     """Pictures of less and less contrast, the last two below the floor 1 / sqrt(24 * 24 * 3)."""
@@ -431,13 +431,13 @@ class DistortTest(tf.test.TestCase):
     stddev = pictures.std(axis=(1, 2, 3), keepdims=True)
     self.assertAllEqual(stddev.ravel() < 1 / math.sqrt(1728), [False, False, True, True])
     expected = (pictures - mean) / np.maximum(stddev, 1 / math.sqrt(1728))
-    after = _run(cifar10_augment.standardise, pictures.astype(np.float32))
+    after = _run(augmentation.standardise, pictures.astype(np.float32))
     self.assertAllClose(after, expected, rtol=0, atol=2e-3)
 
   def testEveryListGivesStandardisedPictures(self):
     pictures = np.round(_smooth_pictures(8)).astype(np.uint8)
-    for text in list(cifar10_augment.KINDS) + [','.join(cifar10_augment.KINDS), 'crop,flip,colour']:
-      after = _run(lambda x, t=text: cifar10_augment.distort(x, cifar10_augment.parse(t)), pictures)
+    for text in list(augmentation.KINDS) + [','.join(augmentation.KINDS), 'crop,flip,colour']:
+      after = _run(lambda x, t=text: augmentation.distort(x, augmentation.parse(t)), pictures)
       self.assertEqual(after.shape, (8, 24, 24, 3))
       self.assertAllClose(after.mean(axis=(1, 2, 3)), np.zeros(8), atol=1e-3)
       self.assertAllClose(after.std(axis=(1, 2, 3)), np.ones(8), atol=1e-2)
@@ -447,27 +447,27 @@ class ChangeTest(tf.test.TestCase):
 
   def testPixelsShareTheStepsEvenly(self):
     for text, way in ('4..1', [4, 3, 2, 1]), ('0..3', [0, 1, 2, 3]), ('2..2', [2]):
-      (_, strength), = cifar10_augment.parse('crop:' + text)
+      (_, strength), = augmentation.parse('crop:' + text)
       shown = _run(lambda progress, s=strength: tf.stack(
-          [cifar10_augment.strength_at('crop', s, each)[0] for each in tf.unstack(progress)]),
+          [augmentation.strength_at('crop', s, each)[0] for each in tf.unstack(progress)]),
                    (np.arange(12) / 12).astype(np.float32))
       self.assertEqual(shown.dtype, np.int32)
       self.assertAllEqual(shown, np.repeat(way, 12 // len(way)))
 
   def testOthersGoInALine(self):
-    (_, strength), = cifar10_augment.parse('contrast:0.2-1.8..0.6-1')
+    (_, strength), = augmentation.parse('contrast:0.2-1.8..0.6-1')
     for progress, low, high in (0.0, 0.2, 1.8), (0.25, 0.3, 1.6), (1.0, 0.6, 1.0), (1.5, 0.6, 1.0):
-      self.assertAllClose(_run(lambda x, s=strength: cifar10_augment.strength_at('contrast', s, x),
+      self.assertAllClose(_run(lambda x, s=strength: augmentation.strength_at('contrast', s, x),
                                np.float32(progress)), (low, high))
 
   def testWhatDoesNotChangeStaysAsItIs(self):
-    for name, strength in cifar10_augment.parse('crop:3,contrast:0.6-1.4'):
-      self.assertIs(cifar10_augment.strength_at(name, strength, 0.5), strength)
+    for name, strength in augmentation.parse('crop:3,contrast:0.6-1.4'):
+      self.assertIs(augmentation.strength_at(name, strength, 0.5), strength)
 
   def testCropWandersLess(self):
-    augment = cifar10_augment.parse('crop:4..1')
+    augment = augmentation.parse('crop:4..1')
     for progress, pixels in (0.0, 4), (0.3, 3), (0.6, 2), (1.0, 1):
-      levels = _run(lambda x, p=progress: cifar10_augment.distort_levels(x, augment, progress=p),
+      levels = _run(lambda x, p=progress: augmentation.distort_levels(x, augment, progress=p),
                     _ramp(400))
       moved = levels[:, 0, 0, :2] - 4  # of 8 pixels of room
       self.assertAllEqual(np.unique(moved), np.arange(-pixels, pixels + 1))
@@ -475,11 +475,11 @@ class ChangeTest(tf.test.TestCase):
   def testEveryKindCanFadeOut(self):
     """At the end pictures are as they were."""
     pictures = np.broadcast_to(_pictures(1), [16, 32, 32, 3])
-    for name, kind in cifar10_augment.KINDS.items():
+    for name, kind in augmentation.KINDS.items():
       none = {'scale': '1', 'contrast': '1-1', 'saturation': '1-1'}.get(name, '0')
-      augment = cifar10_augment.parse('%s:%s..%s' % (
+      augment = augmentation.parse('%s:%s..%s' % (
           name, '-'.join('%g' % number for number in kind.strength), none))
-      begin, end = (_run(lambda x, p=progress, a=augment: cifar10_augment.distort_levels(
+      begin, end = (_run(lambda x, p=progress, a=augment: augmentation.distort_levels(
           x, a, 32, p), pictures) for progress in (0.0, 1.0))
       with self.subTest(name):
         self.assertGreater(len({picture.tobytes() for picture in begin}), 1)
@@ -489,14 +489,14 @@ class ChangeTest(tf.test.TestCase):
 class ParseTest(tf.test.TestCase):
 
   def testList(self):
-    self.assertEqual(cifar10_augment.parse('crop, flip,colour,rotate:20'), (
+    self.assertEqual(augmentation.parse('crop, flip,colour,rotate:20'), (
         ('crop', (4,)), ('flip', (0.5,)), ('brightness', (63,)), ('contrast', (0.2, 1.8)),
         ('rotate', (20.0,))))
-    self.assertEqual(cifar10_augment.parse('contrast:0.6-1.4'), (('contrast', (0.6, 1.4)),))
-    self.assertEqual(cifar10_augment.parse('crop:4..1,contrast:0.2-1.8..1-1'), (
+    self.assertEqual(augmentation.parse('contrast:0.6-1.4'), (('contrast', (0.6, 1.4)),))
+    self.assertEqual(augmentation.parse('crop:4..1,contrast:0.2-1.8..1-1'), (
         ('crop', ((4,), (1,))), ('contrast', ((0.2, 1.8), (1, 1)))))
-    self.assertEqual(cifar10_augment.parse(' none'), ())
-    self.assertEqual(cifar10_augment.TUTORIAL, cifar10_augment.parse('crop,flip,colour'))
+    self.assertEqual(augmentation.parse(' none'), ())
+    self.assertEqual(augmentation.TUTORIAL, augmentation.parse('crop,flip,colour'))
 
   def testErrors(self):
     for text, message in (
@@ -523,18 +523,18 @@ class ParseTest(tf.test.TestCase):
         ('', None)):
       if message:
         with self.assertRaisesRegex(Failure, message) as caught:
-          cifar10_augment.parse(text)
+          augmentation.parse(text)
         self.assertNotIn('\n', str(caught.exception))
       else:
-        self.assertEqual(cifar10_augment.parse(text), ())
+        self.assertEqual(augmentation.parse(text), ())
 
   def testDefaultsAreStrengthsAndKeepLabels(self):
-    for name, kind in cifar10_augment.KINDS.items():
+    for name, kind in augmentation.KINDS.items():
       text = '%s:%s' % (name, '-'.join('%g' % number for number in kind.strength))
-      self.assertEqual(cifar10_augment.parse(text), cifar10_augment.parse(name))
+      self.assertEqual(augmentation.parse(text), augmentation.parse(name))
       self.assertTrue(kind.unit)
       self.assertStartsWith(kind.labels, 'kept')
-    self.assertNotIn('flip_up_down', dict(cifar10_augment.TUTORIAL))
+    self.assertNotIn('flip_up_down', dict(augmentation.TUTORIAL))
 
 
 
@@ -543,7 +543,7 @@ class ViewsTest(tf.test.TestCase):
   def run_views(self, count):
     images = np.random.RandomState(0).randint(0, 256, [3, 32, 32, 3]).astype(np.uint8)
     with tf.Graph().as_default(), tf.Session() as session:
-      return images, session.run(cifar10_augment.views(tf.constant(images), count))
+      return images, session.run(augmentation.views(tf.constant(images), count))
 
   def testPlaces(self):
     centre, corners = [(4, 4)], [(0, 0), (0, 8), (8, 0), (8, 8)]
@@ -560,7 +560,7 @@ class ViewsTest(tf.test.TestCase):
 
   def testNoOtherCounts(self):
     with tf.Graph().as_default(), self.assertRaises(KeyError):
-      cifar10_augment.views(tf.zeros([1, 32, 32, 3], tf.uint8), 3)
+      augmentation.views(tf.zeros([1, 32, 32, 3], tf.uint8), 3)
 
 
 if __name__ == '__main__':

@@ -26,7 +26,7 @@ import filelock
 import numpy as np
 from tqdm import tqdm
 
-from cifar10_app import Failure
+from cifar10_lib.common.programs import Failure
 
 # The data set, as https://www.cs.toronto.edu/~kriz/cifar.html describes it. A record is one byte of
 # label, then the picture: 32x32 red values row by row, then green, then blue.

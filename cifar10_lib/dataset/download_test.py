@@ -1,4 +1,4 @@
-"""Tests for cifar10_download: a host with bad manners, bad archives, data with flaws."""
+"""Tests for download: a host with bad manners, bad archives, data with flaws."""
 import contextlib
 import gzip
 import hashlib
@@ -11,9 +11,9 @@ from unittest import mock
 
 import numpy as np
 
-import cifar10_download as download
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.dataset import download as download
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 ERRORS = range(400, 600)  # HTTP
 HTML = b'<!DOCTYPE html><html><title>503 Service Unavailable</title></html>'

@@ -13,8 +13,8 @@ import os
 
 import numpy as np
 
-import cifar10_download
-from cifar10_app import Failure
+from cifar10_lib.dataset import download
+from cifar10_lib.common.programs import Failure
 
 SIDE = 32            # pixels
 RADIUS = (6.0, 9.0)  # pixels from a shape's centre to about its rim
@@ -29,7 +29,7 @@ NOISE = 64           # levels of 255 that noise adds or takes off at most
 MARKER = '<meta name="cifar10-sample" content="drawn shapes">'
 README = MARKER + '''
 <title>Not CIFAR-10</title>
-<p>This is a SAMPLE data set of drawn shapes in the files of CIFAR-10, made by cifar10_sample.py to
+<p>This is a SAMPLE data set of drawn shapes in the files of CIFAR-10, made to
 try the programs out. It is not CIFAR-10, and no result on it is a result on CIFAR-10.
 '''
 
@@ -156,18 +156,18 @@ def _fill(directory, train_examples, test_examples, random):
                   % directory)
   labels = np.array_split(_shuffled_labels(random, train_examples), 5)
   labels.append(_shuffled_labels(random, test_examples))
-  with cifar10_download.replacing(directory) as unfinished:
-    for name, part in zip(cifar10_download.BIN_FILES, labels, strict=True):
+  with download.replacing(directory) as unfinished:
+    for name, part in zip(download.BIN_FILES, labels, strict=True):
       _write_records(os.path.join(unfinished, name), random, part)
-    for name, text in ((cifar10_download.META_FILE, '\n'.join(KINDS) + '\n'),
-                       (cifar10_download.README_FILE, README)):
+    for name, text in ((download.META_FILE, '\n'.join(KINDS) + '\n'),
+                       (download.README_FILE, README)):
       with open(os.path.join(unfinished, name), 'w', encoding='utf-8') as file:
         file.write(text)
 
 
 def is_sample(directory):
   """Tells whether `directory`, a path of a cifar-10-batches-bin, holds a drawn sample (bool)."""
-  path = os.path.join(directory, cifar10_download.README_FILE)
+  path = os.path.join(directory, download.README_FILE)
   if not os.path.isfile(path):
     return False
   with open(path, encoding='utf-8', errors='replace') as file:
@@ -190,10 +190,10 @@ def make_sample(data_dir, train_examples=10000, test_examples=2000, seed=0):
     Failure: if other data is there, or the directory cannot be written to.
     ValueError: if there are too few records.
   """
-  directory = os.path.join(data_dir, cifar10_download.DIRECTORY)
+  directory = os.path.join(data_dir, download.DIRECTORY)
   if not is_sample(directory):
-    with cifar10_download.locked(data_dir):
+    with download.locked(data_dir):
       if not is_sample(directory):  # or another program drew it while we waited
         _fill(directory, train_examples, test_examples, np.random.RandomState(seed))
-  cifar10_download.check_data(directory)
+  download.check_data(directory)
   return directory

@@ -1,13 +1,13 @@
-"""Tests for cifar10_sample: the same bytes for a seed, a sound data set, shapes that differ."""
+"""Tests for sample: the same bytes for a seed, a sound data set, shapes that differ."""
 import hashlib
 import os
 
 import numpy as np
 
-import cifar10_download
-import cifar10_sample
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.dataset import download
+from cifar10_lib.dataset import sample
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 
 def load(directory, name):
@@ -19,7 +19,7 @@ def load(directory, name):
 def sha256(directory):
   """Returns one hash over all files of a data set."""
   digest = hashlib.sha256()
-  for name in cifar10_download.FILES:
+  for name in download.FILES:
     with open(os.path.join(directory, name), 'rb') as file:
       digest.update(file.read())
   return digest.hexdigest()
@@ -29,16 +29,16 @@ class SampleTest(tf.test.TestCase):
 
   def make(self, where='data', **options):
     options = {'train_examples': 103, 'test_examples': 40, **options}
-    return cifar10_sample.make_sample(os.path.join(self.get_temp_dir(), where), **options)
+    return sample.make_sample(os.path.join(self.get_temp_dir(), where), **options)
 
   def testSizesAndNames(self):
     directory = self.make()
     self.assertEqual(directory, os.path.join(self.get_temp_dir(), 'data', 'cifar-10-batches-bin'))
-    self.assertEqual(sorted(os.listdir(directory)), sorted(cifar10_download.FILES))
-    self.assertEqual(list(cifar10_download.check_data(directory).values()),
+    self.assertEqual(sorted(os.listdir(directory)), sorted(download.FILES))
+    self.assertEqual(list(download.check_data(directory).values()),
                      [21, 21, 21, 20, 20, 40])
-    self.assertEqual(cifar10_download.class_names(directory), list(cifar10_sample.KINDS))
-    self.assertLen(cifar10_sample.KINDS, 10)
+    self.assertEqual(download.class_names(directory), list(sample.KINDS))
+    self.assertLen(sample.KINDS, 10)
 
   def testSameSeedSameBytes(self):
     # On any machine, with any NumPy. A new hash here means other pictures than those in the README.
@@ -50,23 +50,23 @@ class SampleTest(tf.test.TestCase):
 
   def testLabels(self):
     directory = self.make(train_examples=100)
-    labels = np.concatenate([load(directory, name)[0] for name in cifar10_download.TRAIN_FILES])
+    labels = np.concatenate([load(directory, name)[0] for name in download.TRAIN_FILES])
     self.assertAllEqual(np.bincount(labels), [10] * 10)
     self.assertGreater(np.count_nonzero(np.diff(labels)), 70)  # in no order
     self.assertAllEqual(np.bincount(load(directory, 'test_batch.bin')[0]), [4] * 10)
 
   def testIsSample(self):
     directory = self.make()
-    self.assertTrue(cifar10_sample.is_sample(directory))
+    self.assertTrue(sample.is_sample(directory))
     readme = os.path.join(directory, 'readme.html')
     with open(readme, encoding='utf-8') as file:
       self.assertIn('It is not CIFAR-10', file.read())
     with open(readme, 'w', encoding='utf-8') as file:
       file.write('<html>CIFAR-10</html>')
-    self.assertFalse(cifar10_sample.is_sample(directory))
+    self.assertFalse(sample.is_sample(directory))
     os.remove(readme)
-    self.assertFalse(cifar10_sample.is_sample(directory))
-    self.assertFalse(cifar10_sample.is_sample(self.get_temp_dir() + '/nowhere'))
+    self.assertFalse(sample.is_sample(directory))
+    self.assertFalse(sample.is_sample(self.get_temp_dir() + '/nowhere'))
 
   def testDrawsOnce(self):
     directory = self.make()
@@ -96,18 +96,18 @@ class SampleTest(tf.test.TestCase):
   def testContrast(self):
     # The figure is what differs from kind to kind: it must stand out from the background.
     random = np.random.RandomState(0)
-    labels = np.full(200, list(cifar10_sample.KINDS).index('square'), np.uint8)
+    labels = np.full(200, list(sample.KINDS).index('square'), np.uint8)
     state = random.get_state()
-    cover = cifar10_sample._coverage(random, labels)  # [N, 32, 32]
+    cover = sample._coverage(random, labels)  # [N, 32, 32]
     random.set_state(state)
-    pictures = cifar10_sample._draw(random, labels).astype(float)  # [N, 3, 32, 32]
+    pictures = sample._draw(random, labels).astype(float)  # [N, 3, 32, 32]
     for figure, picture in zip(cover, pictures, strict=True):
       inside, outside = picture[:, figure == 1], picture[:, figure == 0]  # [3, pixels]
       self.assertGreater(np.abs(inside.mean(1) - outside.mean(1)).max(), 50)
 
   def testShapesStayInTheCrop(self):
     labels = np.arange(2000, dtype=np.uint8) % 10
-    cover = cifar10_sample._coverage(np.random.RandomState(0), labels)
+    cover = sample._coverage(np.random.RandomState(0), labels)
     self.assertAllInRange(cover, 0, 1)
     seen = cover[:, 4:28, 4:28].sum((1, 2)) / cover.sum((1, 2))
     self.assertGreater(seen.min(), 0.9)
@@ -115,7 +115,7 @@ class SampleTest(tf.test.TestCase):
   def testKindsDiffer(self):
     # At one size, place and angle, no two kinds look alike, in the mirror either.
     y, x = np.mgrid[-1:1:32j, -1:1:32j]
-    masks = [kind(x, y) < 0 for kind in cifar10_sample.KINDS.values()]
+    masks = [kind(x, y) < 0 for kind in sample.KINDS.values()]
     for i, one in enumerate(masks):
       for other in masks[:i]:
         for seen in other, other[:, ::-1]:

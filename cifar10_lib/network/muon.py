@@ -7,7 +7,7 @@ https://kellerjordan.github.io/posts/muon/.
 """
 import functools
 
-from cifar10_tf import tf
+from cifar10_lib.common.tf1 import tf
 
 # Of x -> a x + b x^3 + c x^5, a turn each: the polynomials that bring all x of 0.03 to 1 nearest 1,
 # to 0.62 to 1.38, as theorem 4.1 of https://arxiv.org/abs/2505.16932 finds them. More turns come

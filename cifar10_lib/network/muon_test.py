@@ -2,8 +2,8 @@
 import numpy as np
 
 import cifar10
-import cifar10_muon
-from cifar10_tf import tf
+from cifar10_lib.network import muon
+from cifar10_lib.common.tf1 import tf
 
 
 def curve(x):
@@ -24,7 +24,7 @@ def run(matrix, dtype='float32', cast=tf.float32):
   config.graph_options.rewrite_options.min_graph_nodes = -1  # small graphs too
   with tf.Graph().as_default(), tf.Session(config=config) as session:
     fed = tf.placeholder(tf.float32, matrix.shape)  # a constant would be computed beforehand
-    result = cifar10_muon.orthogonalise(tf.cast(fed, cast))
+    result = muon.orthogonalise(tf.cast(fed, cast))
     return session.run(tf.cast(result, tf.float32), {fed: matrix})
 
 
@@ -46,7 +46,7 @@ class OrthogonaliseTest(tf.test.TestCase):
   def testEachTurnIsTheBestOfItsKind(self):
     """Chebyshev: it is, if its error is largest at four places, by turns above and below."""
     low, high = 0.03, 1.0
-    for a, b, c in cifar10_muon.COEFFICIENTS:
+    for a, b, c in muon.COEFFICIENTS:
       x = np.linspace(low, high, 100001)
       error = a * x + b * x ** 3 + c * x ** 5 - 1
       largest = abs(error).max()
@@ -96,7 +96,7 @@ class MuonOptimizerTest(tf.test.TestCase):
                    for name, value in start.items()}
       # Its gradient: the value less where it is pulled to.
       loss = sum(tf.nn.l2_loss(variables[name] - pull[name].astype(np.float32)) for name in start)
-      optimizer = cifar10_muon.MuonOptimizer(0.1, 0.3, 0.8, {'k/weights': every}, decay=0.5)
+      optimizer = muon.MuonOptimizer(0.1, 0.3, 0.8, {'k/weights': every}, decay=0.5)
       step = optimizer.minimize(loss)
       session.run(tf.global_variables_initializer())
       values, velocities = dict(start), dict.fromkeys(start, 0.0)

@@ -12,7 +12,7 @@ for Convolutional Neural Networks", https://arxiv.org/abs/1509.09308. The price 
 """
 import numpy as np
 
-from cifar10_tf import tf
+from cifar10_lib.common.tf1 import tf
 
 # Where the polynomials are evaluated, and at infinity besides. Small numbers and their inverses
 # round least; of the twelve sets that were tried these were the best.

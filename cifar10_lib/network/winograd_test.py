@@ -1,10 +1,10 @@
-"""Tests for cifar10_conv, against sums in float64 that are written out."""
+"""Tests for winograd, against sums in float64 that are written out."""
 from unittest import mock
 
 import numpy as np
 
-import cifar10_conv
-from cifar10_tf import tf
+from cifar10_lib.network import winograd
+from cifar10_lib.common.tf1 import tf
 
 
 def padded(x, taps):
@@ -57,7 +57,7 @@ class ConvTest(tf.test.TestCase):
   def testTransformsOfOneAxis(self):
     random = np.random.RandomState(3)
     for taps in [1, 3, 5, 7]:
-      pixels, kernel, output = cifar10_conv.transforms(taps)
+      pixels, kernel, output = winograd.transforms(taps)
       x, k = random.normal(size=8), random.normal(size=taps)
       expected = [k @ x[i:i + taps] for i in range(8 - taps + 1)]
       self.assertAllClose(output @ ((kernel @ k) * (pixels @ x)), expected, rtol=1e-9, atol=1e-9)
@@ -66,21 +66,21 @@ class ConvTest(tf.test.TestCase):
     for batch, size, taps, channels, filters in [
         (3, 12, 5, 7, 4), (1, 4, 5, 1, 1), (2, 8, 5, 3, 64), (2, 6, 3, 5, 2), (2, 24, 5, 3, 6)]:
       x, k, _ = problem(batch, size, taps, channels, filters)
-      self.assertLess(relative(run(cifar10_conv.winograd, x, k), convolve(x, k)), 1e-5)
+      self.assertLess(relative(run(winograd.winograd, x, k), convolve(x, k)), 1e-5)
 
   def testGradients(self):
     for batch, size, taps, channels, filters in [(5, 12, 5, 64, 64), (1, 4, 5, 2, 3)]:
       x, k, dy = problem(batch, size, taps, channels, filters)
 
       def both(x, k, dy):
-        return tf.gradients(cifar10_conv.winograd_gradient(x, k), [x, k], dy)
+        return tf.gradients(winograd.winograd_gradient(x, k), [x, k], dy)
       for actual, expected in zip(run(both, x, k, dy), gradients(x, k, dy), strict=True):
         self.assertLess(relative(actual, expected), 1e-5)
 
   def testForwardIsExact(self):
     x, k, _ = problem(4, 12, 5, 64, 64)
-    actual = run(cifar10_conv.winograd_gradient, x, k)
-    self.assertAllEqual(actual, run(cifar10_conv.plain, x, k))
+    actual = run(winograd.winograd_gradient, x, k)
+    self.assertAllEqual(actual, run(winograd.plain, x, k))
     self.assertLess(relative(actual, convolve(x, k)), 1e-6)
 
   def testTilesWaitForTheGradient(self):
@@ -89,7 +89,7 @@ class ConvTest(tf.test.TestCase):
       x = tf.placeholder(tf.float32, [None, 12, 12, 2], 'x')
       k = tf.placeholder(tf.float32, [5, 5, 2, 3])
       dy = tf.placeholder(tf.float32, [None, 12, 12, 3])
-      tf.gradients(cifar10_conv.winograd_gradient(x, k), [x, k], dy)
+      tf.gradients(winograd.winograd_gradient(x, k), [x, k], dy)
       late = [op for op in tf.get_default_graph().get_operations()
               if op.inputs and [each.outputs[0].shape.as_list() for each in op.control_inputs]
               == [[None, 12, 12, 3]]]
@@ -100,14 +100,14 @@ class ConvTest(tf.test.TestCase):
                             ([1, 12, 12, 3], [5, 3, 3, 2]), ([1, 10, 10, 3], [4, 4, 3, 2]),
                             ([1, 18, 18, 3], [9, 9, 3, 2]), ([1, 22, 22, 3], [11, 11, 3, 2])]:
       with tf.Graph().as_default(), self.assertRaisesRegex(ValueError, 'no tiles of 8 pixels'):
-        cifar10_conv.winograd(tf.zeros(picture), tf.zeros(kernel))
+        winograd.winograd(tf.zeros(picture), tf.zeros(kernel))
 
   def testChoice(self):
     with mock.patch.object(tf.config, 'list_physical_devices', return_value=[]):
-      self.assertIs(cifar10_conv.choose('float32'), cifar10_conv.winograd_gradient)
-      self.assertIs(cifar10_conv.choose('bfloat16'), cifar10_conv.plain)
+      self.assertIs(winograd.choose('float32'), winograd.winograd_gradient)
+      self.assertIs(winograd.choose('bfloat16'), winograd.plain)
     with mock.patch.object(tf.config, 'list_physical_devices', return_value=['GPU:0']):
-      self.assertIs(cifar10_conv.choose('float32'), cifar10_conv.plain)
+      self.assertIs(winograd.choose('float32'), winograd.plain)
 
 
 if __name__ == '__main__':

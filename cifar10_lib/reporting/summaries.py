@@ -2,7 +2,7 @@
 
 Every function adds summaries to the graph and returns nothing.
 """
-from cifar10_tf import tf
+from cifar10_lib.common.tf1 import tf
 
 SCOPE = 'summaries/'  # of ops that serve summaries alone; the slash enters it again from anywhere
 PICTURES = 16  # of a batch, in histograms of activations; 590,000 values in the first layer

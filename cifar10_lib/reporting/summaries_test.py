@@ -4,8 +4,8 @@ import io
 import numpy as np
 from PIL import Image
 
-import cifar10_summary
-from cifar10_tf import tf
+from cifar10_lib.reporting import summaries
+from cifar10_lib.common.tf1 import tf
 
 
 class SummaryTest(tf.test.TestCase):
@@ -23,19 +23,19 @@ class SummaryTest(tf.test.TestCase):
   def testScalarsHaveTheirTagWhateverTheScope(self):
     def add():
       with tf.name_scope('train'):
-        cifar10_summary.scalar('total_loss_1', tf.constant(3.0))
+        summaries.scalar('total_loss_1', tf.constant(3.0))
     shown = self._shown(add)
     self.assertEqual(list(shown), ['total_loss_1'])
     self.assertEqual(shown['total_loss_1'].simple_value, 3.0)
 
   def testHistogramsOfValuesThatAreNoNumbers(self):
-    shown = self._shown(lambda: cifar10_summary.histogram('x', tf.constant([np.nan, np.inf, 2.0])))
+    shown = self._shown(lambda: summaries.histogram('x', tf.constant([np.nan, np.inf, 2.0])))
     self.assertEqual((shown['x'].histo.min, shown['x'].histo.max, shown['x'].histo.num), (0, 2, 3))
 
   def testFilters(self):
     weights = np.random.RandomState(0).normal(size=(5, 5, 3, 16)).astype(np.float32)
     weights[..., 3] = 0
-    shown = self._shown(lambda: cifar10_summary.filters('conv1', tf.constant(weights)))
+    shown = self._shown(lambda: summaries.filters('conv1', tf.constant(weights)))
     pixels = self._pixels(shown['conv1/filters/image'])
     self.assertEqual(pixels.shape, (2 * 6 * 8, 8 * 6 * 8, 3))
     for number in range(16):
@@ -49,7 +49,7 @@ class SummaryTest(tf.test.TestCase):
   def testMapsAreOfTheFirstPicture(self):
     x = np.random.RandomState(0).uniform(size=(20, 4, 4, 8)).astype(np.float32)
     x[x < 0.25] = 0
-    shown = self._shown(lambda: cifar10_summary.activations('conv2', tf.constant(x)))
+    shown = self._shown(lambda: summaries.activations('conv2', tf.constant(x)))
     self.assertEqual(set(shown), {'conv2/activations', 'conv2/sparsity', 'conv2/maps/image'})
     self.assertAllClose(shown['conv2/sparsity'].simple_value, np.mean(x[:16] == 0))
     self.assertEqual(shown['conv2/activations'].histo.num, 16 * 4 * 4 * 8)
@@ -60,7 +60,7 @@ class SummaryTest(tf.test.TestCase):
       self.assertAllClose(tile, 255 * x[0, :, :, number] / x[0].max(), atol=0.51)
 
   def testALayerOfUnitsHasNoMaps(self):
-    shown = self._shown(lambda: cifar10_summary.activations('local3', tf.ones([4, 6])))
+    shown = self._shown(lambda: summaries.activations('local3', tf.ones([4, 6])))
     self.assertEqual(set(shown), {'local3/activations', 'local3/sparsity'})
 
 

@@ -12,12 +12,12 @@ import re
 
 import filelock
 
-import cifar10_download
-from cifar10_app import Failure
-from cifar10_tf import reason, tf
+from cifar10_lib.dataset import download
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import reason, tf
 
 BASENAME = 'model.ckpt'
-_NAMES = cifar10_download.META_FILE
+_NAMES = download.META_FILE
 _STATUS = 'trainer.json'
 _LOCK = 'trainer.lock'
 
@@ -146,7 +146,7 @@ def read_names(directory):
   Raises:
     Failure: they are not ten.
   """
-  return cifar10_download.class_names(directory)
+  return download.class_names(directory)
 
 
 def write_status(directory, state, **details):

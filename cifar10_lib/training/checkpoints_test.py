@@ -1,4 +1,4 @@
-"""Tests for cifar10_checkpoint: found wherever they were moved, refused if they do not fit."""
+"""Tests for checkpoints: found wherever they were moved, refused if they do not fit."""
 import os
 import shutil
 import subprocess
@@ -7,19 +7,19 @@ import tempfile
 
 import numpy as np
 
-import cifar10_checkpoint
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.training import checkpoints
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
-ROOT = os.path.dirname(os.path.abspath(cifar10_checkpoint.__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(checkpoints.__file__))))
 
 # Holds a directory until its standard input ends, or until it is killed.
 HOLDER = '''
 import sys
-import cifar10_checkpoint
+from cifar10_lib.training import checkpoints
 directory = sys.argv[1]
-with cifar10_checkpoint.exclusive(directory):
-  cifar10_checkpoint.write_status(directory, 'training', step=5)
+with checkpoints.exclusive(directory):
+  checkpoints.write_status(directory, 'training', step=5)
   print('held', flush=True)
   sys.stdin.read()
 '''
@@ -51,24 +51,24 @@ class CheckpointTestCase(tf.test.TestCase):
 class FindTest(CheckpointTestCase):
 
   def testStepOf(self):
-    self.assertEqual(cifar10_checkpoint.step_of('/tmp/train-7/model.ckpt-1200'), 1200)
-    self.assertEqual(cifar10_checkpoint.step_of('model.ckpt-0'), 0)
-    self.assertEqual(cifar10_checkpoint.step_of('/tmp/train-7/model.ckpt'), -1)
-    self.assertEqual(cifar10_checkpoint.step_of('/tmp/model.ckpt-12.index'), -1)
+    self.assertEqual(checkpoints.step_of('/tmp/train-7/model.ckpt-1200'), 1200)
+    self.assertEqual(checkpoints.step_of('model.ckpt-0'), 0)
+    self.assertEqual(checkpoints.step_of('/tmp/train-7/model.ckpt'), -1)
+    self.assertEqual(checkpoints.step_of('/tmp/model.ckpt-12.index'), -1)
 
   def testNothing(self):
     for directory in [self.directory, self.path('nowhere')]:
-      self.assertEqual(cifar10_checkpoint.find_all(directory), [])
-      self.assertIsNone(cifar10_checkpoint.find_latest(directory))
+      self.assertEqual(checkpoints.find_all(directory), [])
+      self.assertIsNone(checkpoints.find_latest(directory))
     self.write_list('model.ckpt-7')  # listed, but gone
-    self.assertEqual(cifar10_checkpoint.find_all(self.directory), [])
+    self.assertEqual(checkpoints.find_all(self.directory), [])
 
   def testListed(self):
     self.touch('model.ckpt-9.index', 'model.ckpt-100.index', 'model.ckpt-20.index')
     self.write_list('model.ckpt-9', 'model.ckpt-20', 'model.ckpt-100', 'model.ckpt-300')
-    self.assertEqual(cifar10_checkpoint.find_all(self.directory), [
+    self.assertEqual(checkpoints.find_all(self.directory), [
         self.path('model.ckpt-9'), self.path('model.ckpt-20'), self.path('model.ckpt-100')])
-    self.assertEqual(cifar10_checkpoint.find_latest(self.directory), self.path('model.ckpt-100'))
+    self.assertEqual(checkpoints.find_latest(self.directory), self.path('model.ckpt-100'))
 
   def testWithoutList(self):
     self.directory = self.path('train[1]*')  # characters that a pattern would read otherwise
@@ -76,20 +76,20 @@ class FindTest(CheckpointTestCase):
     self.touch('model.ckpt-9.index', 'model.ckpt-100.index', 'model.ckpt-20.index',
                'model.ckpt-500.data-00000-of-00001', 'model.ckpt-600.meta', 'other-700.index')
     expected = [self.path('model.ckpt-%d' % step) for step in [9, 20, 100]]
-    self.assertEqual(cifar10_checkpoint.find_all(self.directory), expected)
-    self.assertEqual(cifar10_checkpoint.find_latest(self.directory), expected[-1])
+    self.assertEqual(checkpoints.find_all(self.directory), expected)
+    self.assertEqual(checkpoints.find_latest(self.directory), expected[-1])
 
   def testListOfAnotherDirectory(self):
     self.touch('model.ckpt-9.index')
     self.write_list('/elsewhere/model.ckpt-30', '/elsewhere/model.ckpt-40')
-    self.assertEqual(cifar10_checkpoint.find_all(self.directory), [self.path('model.ckpt-9')])
+    self.assertEqual(checkpoints.find_all(self.directory), [self.path('model.ckpt-9')])
 
   def testUnreadableList(self):
     self.touch('model.ckpt-9.index')
     for text in ['', 'not a list', '\x00\x01']:
       with open(self.path('checkpoint'), 'w') as file:
         file.write(text)
-      self.assertEqual(cifar10_checkpoint.find_all(self.directory), [self.path('model.ckpt-9')])
+      self.assertEqual(checkpoints.find_all(self.directory), [self.path('model.ckpt-9')])
 
   def testMovedDirectory(self):
     before, after = self.path('before'), self.path('after')
@@ -107,9 +107,9 @@ class FindTest(CheckpointTestCase):
       os.mkdir(before)  # where the list points there is something else now
       with open(os.path.join(before, 'model.ckpt-10.index'), 'w'):
         pass
-      found = cifar10_checkpoint.find_all(after)
+      found = checkpoints.find_all(after)
       self.assertEqual(found, [os.path.join(after, 'model.ckpt-%d' % step) for step in [5, 10]])
-      saver.restore(session, cifar10_checkpoint.find_latest(after))
+      saver.restore(session, checkpoints.find_latest(after))
       self.assertEqual(session.run(value), 4.0)
 
 
@@ -126,7 +126,7 @@ class FitTest(CheckpointTestCase):
   def check(self, checkpoint, **shapes):
     """Checks the checkpoint against variables of these names and shapes."""
     with tf.Graph().as_default():
-      cifar10_checkpoint.check_fits(checkpoint, {
+      checkpoints.check_fits(checkpoint, {
           name: tf.get_variable(name, shape) for name, shape in shapes.items()})
 
   def assertRefused(self, text, checkpoint, **shapes):
@@ -149,9 +149,9 @@ class FitTest(CheckpointTestCase):
     checkpoint = self.save(average=[2])
     with tf.Graph().as_default():
       variable = tf.get_variable('plain', [2])
-      cifar10_checkpoint.check_fits(checkpoint, {'average': variable})
+      checkpoints.check_fits(checkpoint, {'average': variable})
       with self.assertRaisesRegex(Failure, 'plain is missing'):
-        cifar10_checkpoint.check_fits(checkpoint, {'plain': variable})
+        checkpoints.check_fits(checkpoint, {'plain': variable})
 
   def testShape(self):
     self.assertRefused('a has shape [2, 3], not [3, 2]', self.save(a=[2, 3]), a=[3, 2])
@@ -179,30 +179,30 @@ class FitTest(CheckpointTestCase):
 class ExclusiveTest(CheckpointTestCase):
 
   def assertFree(self):
-    with cifar10_checkpoint.exclusive(self.directory):
+    with checkpoints.exclusive(self.directory):
       pass
 
   def testSecondIsRefusedUntilTheFirstEnds(self):
-    cifar10_checkpoint.write_status(self.directory, 'training')
-    with cifar10_checkpoint.exclusive(self.directory):
+    checkpoints.write_status(self.directory, 'training')
+    with checkpoints.exclusive(self.directory):
       for _ in range(2):
         with self.assertRaises(Failure) as caught:
           self.assertFree()
         self.assertIn(self.directory, str(caught.exception))
         self.assertIn('process %d' % os.getpid(), str(caught.exception))
     self.assertFree()
-    with self.assertRaises(ZeroDivisionError), cifar10_checkpoint.exclusive(self.directory):
+    with self.assertRaises(ZeroDivisionError), checkpoints.exclusive(self.directory):
       raise ZeroDivisionError
     self.assertFree()
 
   def testHolderWithoutStatus(self):
-    with cifar10_checkpoint.exclusive(self.directory):
+    with checkpoints.exclusive(self.directory):
       with self.assertRaisesRegex(Failure, 'process unknown'):
         self.assertFree()
 
   def testTwoDirectories(self):
-    with cifar10_checkpoint.exclusive(self.path('one')):
-      with cifar10_checkpoint.exclusive(self.path('deep', 'two')):
+    with checkpoints.exclusive(self.path('one')):
+      with checkpoints.exclusive(self.path('deep', 'two')):
         self.assertTrue(os.path.isdir(self.path('one')))
         self.assertTrue(os.path.isdir(self.path('deep', 'two')))
 
@@ -217,39 +217,39 @@ class ExclusiveTest(CheckpointTestCase):
     finally:
       holder.kill()
       holder.communicate()
-    self.assertEqual(cifar10_checkpoint.read_status(self.directory)['step'], 5)
+    self.assertEqual(checkpoints.read_status(self.directory)['step'], 5)
     self.assertFree()
 
   def testDirectoryThatCannotBe(self):
     self.touch('file')
     with self.assertRaisesRegex(Failure, 'Cannot write to %s' % self.path('file', 'train')):
-      with cifar10_checkpoint.exclusive(self.path('file', 'train')):
+      with checkpoints.exclusive(self.path('file', 'train')):
         pass
     with self.assertRaisesRegex(Failure, 'Cannot write to %s' % self.path('file')):
-      with cifar10_checkpoint.exclusive(self.path('file')):
+      with checkpoints.exclusive(self.path('file')):
         pass
 
 
 class StatusTest(CheckpointTestCase):
 
   def testRoundTrip(self):
-    self.assertEqual(cifar10_checkpoint.read_status(self.directory), {})
-    self.assertEqual(cifar10_checkpoint.read_status(self.path('nowhere')), {})
-    cifar10_checkpoint.write_status(self.directory, 'training', step=3)
-    self.assertEqual(cifar10_checkpoint.read_status(self.directory),
+    self.assertEqual(checkpoints.read_status(self.directory), {})
+    self.assertEqual(checkpoints.read_status(self.path('nowhere')), {})
+    checkpoints.write_status(self.directory, 'training', step=3)
+    self.assertEqual(checkpoints.read_status(self.directory),
                      {'state': 'training', 'pid': os.getpid(), 'step': 3})
-    cifar10_checkpoint.write_status(self.directory, 'finished')
-    self.assertEqual(cifar10_checkpoint.read_status(self.directory),
+    checkpoints.write_status(self.directory, 'finished')
+    self.assertEqual(checkpoints.read_status(self.directory),
                      {'state': 'finished', 'pid': os.getpid()})
     self.assertLen(os.listdir(self.directory), 1)
 
   def testBroken(self):
-    cifar10_checkpoint.write_status(self.directory, 'training')
+    checkpoints.write_status(self.directory, 'training')
     name, = os.listdir(self.directory)
     for broken in [b'', b'{"state": "trai', b'\xff\xfe{}']:
       with open(self.path(name), 'wb') as file:
         file.write(broken)
-      self.assertEqual(cifar10_checkpoint.read_status(self.directory), {})
+      self.assertEqual(checkpoints.read_status(self.directory), {})
 
 
 if __name__ == '__main__':

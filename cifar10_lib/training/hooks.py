@@ -16,8 +16,8 @@ import time
 
 from tqdm import tqdm
 
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 FILL = 'fill'  # collection of ops to run once before the first step, when batches are ready
 POLL_SECONDS = 0.01  # between two looks at a queue that fills

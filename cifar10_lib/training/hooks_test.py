@@ -10,27 +10,27 @@ from unittest import mock
 
 import numpy as np
 
-import cifar10_hooks
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.training import hooks
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 
-ROOT = os.path.dirname(os.path.abspath(cifar10_hooks.__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(hooks.__file__))))
 
 PROGRAM_WITH_A_READER_THAT_HANGS = '''
-import cifar10_app
-import cifar10_hooks
-from cifar10_tf import tf
+from cifar10_lib.common import programs
+from cifar10_lib.training import hooks
+from cifar10_lib.common.tf1 import tf
 
 def main(argv):
   source = tf.FIFOQueue(1, [tf.int32], [[]], name='nobody_fills')
   queue = tf.FIFOQueue(4, [tf.int32], [[]], name='fed')
   tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(source.dequeue())]))
   with tf.train.MonitoredTrainingSession(
-      hooks=[cifar10_hooks.FirstBatchHook(0.2)], stop_grace_period_secs=1):
+      hooks=[hooks.FirstBatchHook(0.2)], stop_grace_period_secs=1):
     print('the session began')
 
-cifar10_app.run(main)
+programs.run(main)
 '''
 
 
@@ -63,7 +63,7 @@ class HooksTest(tf.test.TestCase):
 
     A tenth of each loss is its step's accuracy.
     """
-    hook = cifar10_hooks.LoggerHook(None, None, None, 100, max_steps, every_steps)
+    hook = hooks.LoggerHook(None, None, None, 100, max_steps, every_steps)
     with contextlib.redirect_stdout(io.StringIO()) as out, \
          mock.patch('time.perf_counter', side_effect=clock):
       hook.begin()
@@ -89,13 +89,13 @@ class HooksTest(tf.test.TestCase):
 
   def testLogLineBeginsWithDateAndTime(self):
     with contextlib.redirect_stdout(io.StringIO()) as out:
-      hook = cifar10_hooks.LoggerHook(None, None, None, 100, 10, 1)
+      hook = hooks.LoggerHook(None, None, None, 100, 10, 1)
       hook.begin()
       hook.after_step(1, 1.0, 0.1)
     self.assertRegex(out.getvalue(), r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: step 1, ')
 
   def testLossThatIsNoNumberStops(self):
-    hook = cifar10_hooks.FiniteLossHook(None, None)
+    hook = hooks.FiniteLossHook(None, None)
     hook.after_step(1, 1e30)
     for loss, word in ((float('nan'), 'nan'), (float('inf'), 'inf')):
       with self.assertRaisesRegex(Failure, 'became %s at step 12' % word):
@@ -103,7 +103,7 @@ class HooksTest(tf.test.TestCase):
 
   def testWeightsThatAreNoNumbersAreNotSaved(self):
     weights = tf.get_variable('weights', [3])
-    listener = cifar10_hooks.FiniteWeightsListener()
+    listener = hooks.FiniteWeightsListener()
     listener.begin()
     with tf.Session() as session:
       for value in (np.nan, np.inf, -np.inf):
@@ -116,7 +116,7 @@ class HooksTest(tf.test.TestCase):
   def testFirstSignalIsNotedAndTheSecondEnds(self):
     before = signal.getsignal(signal.SIGTERM)
     with contextlib.redirect_stdout(io.StringIO()) as out, \
-         cifar10_hooks.catch_signals() as signals:
+         hooks.catch_signals() as signals:
       self.assertIsNone(signals.number)
       os.kill(os.getpid(), signal.SIGTERM)
       self.assertEqual(signals.number, signal.SIGTERM)
@@ -127,7 +127,7 @@ class HooksTest(tf.test.TestCase):
   def testSignalThatIsIgnoredStaysSo(self):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-      with cifar10_hooks.catch_signals():
+      with hooks.catch_signals():
         self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
     finally:
       signal.signal(signal.SIGINT, before)
@@ -137,7 +137,7 @@ class HooksTest(tf.test.TestCase):
     step = tf.assign_add(tf.train.get_or_create_global_step(), 1)
     steps = []
     with tf.train.MonitoredTrainingSession(
-        hooks=[cifar10_hooks.StopOnSignalHook(signals)]) as session:
+        hooks=[hooks.StopOnSignalHook(signals)]) as session:
       while not session.should_stop():
         signals.number = signal.SIGINT if len(steps) == 2 else None
         steps.append(int(session.run(step)))
@@ -145,13 +145,13 @@ class HooksTest(tf.test.TestCase):
 
   def testSignalBeforeTheFirstStepRunsNone(self):
     tf.train.get_or_create_global_step()
-    hook = cifar10_hooks.StopOnSignalHook(mock.Mock(number=signal.SIGTERM))
+    hook = hooks.StopOnSignalHook(mock.Mock(number=signal.SIGTERM))
     with tf.train.MonitoredTrainingSession(hooks=[hook]) as session:
       self.assertTrue(session.should_stop())
 
   def testQueueThatStaysEmptyIsNamed(self):
     _queue_that_waits()
-    hook = cifar10_hooks.FirstBatchHook(0.2)
+    hook = hooks.FirstBatchHook(0.2)
     with self.assertRaisesRegex(Failure, r'queue fed within 0\.2 seconds \(fed holds 0\)'):
       with tf.train.MonitoredTrainingSession(hooks=[hook]):
         self.fail('the session began')
@@ -167,13 +167,13 @@ class HooksTest(tf.test.TestCase):
 
   def testSignalEndsTheWaitForTheFirstBatch(self):
     _queue_that_waits()
-    hook = cifar10_hooks.FirstBatchHook(30, mock.Mock(number=signal.SIGTERM))
+    hook = hooks.FirstBatchHook(30, mock.Mock(number=signal.SIGTERM))
     with tf.train.MonitoredTrainingSession(hooks=[hook], stop_grace_period_secs=1) as session:
       self.assertTrue(session.should_stop())  # else the first step would wait in its place
 
   def testWaitEndsWithTheFirstBatch(self):
     batch = _queue_fed_by(tf.constant(5)).dequeue()
-    hook = cifar10_hooks.FirstBatchHook(3600)
+    hook = hooks.FirstBatchHook(3600)
     with tf.train.MonitoredTrainingSession(hooks=[hook]) as session:
       self.assertEqual(session.run(batch), 5)
 
@@ -183,7 +183,7 @@ class HooksTest(tf.test.TestCase):
     names = tf.train.string_input_producer([path], num_epochs=1)
     _, value = tf.FixedLengthRecordReader(3).read(names)
     batch = _queue_fed_by(tf.strings.length(value)).dequeue()
-    with tf.train.MonitoredTrainingSession(hooks=[cifar10_hooks.FirstBatchHook(30)]) as session:
+    with tf.train.MonitoredTrainingSession(hooks=[hooks.FirstBatchHook(30)]) as session:
       with self.assertRaises(tf.errors.OutOfRangeError):
         session.run(batch)
 
@@ -194,7 +194,7 @@ class HooksTest(tf.test.TestCase):
     batch = _queue_fed_by(tf.strings.length(value)).dequeue()
     with self.assertRaisesRegex(tf.errors.NotFoundError, re.escape(path)):
       with tf.train.MonitoredTrainingSession(
-          hooks=[cifar10_hooks.FirstBatchHook(30)]) as session:
+          hooks=[hooks.FirstBatchHook(30)]) as session:
         session.run(batch)
 
 

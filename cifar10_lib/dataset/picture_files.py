@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 from PIL import Image, ImageOps
 
-from cifar10_app import Failure
+from cifar10_lib.common.programs import Failure
 
 FORMATS = ('PNG', 'JPEG', 'BMP', 'GIF', 'WEBP')  # what Pillow is asked for: nothing more exotic
 # What counts in a folder.

@@ -25,7 +25,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from cifar10_app import Failure
+from cifar10_lib.common.programs import Failure
 
 JOBS = 'chief', 'worker', 'ps'
 LOOK_SECONDS = 0.5  # from one look for peers to the next
@@ -141,7 +141,7 @@ def wait_for(cluster, tasks, seconds, signals=None):
     cluster: a Cluster.
     tasks: list of (job, index).
     seconds: how long.
-    signals: what `cifar10_hooks.catch_signals` yields; a signal ends the wait.
+    signals: what `hooks.catch_signals` yields; a signal ends the wait.
 
   Raises:
     Failure: one cannot.
@@ -329,7 +329,7 @@ def run_local(counts, command, log_dir, signals, grace_seconds):
     counts: a dict of job to count.
     command: argv of a task, which reads TF_CONFIG.
     log_dir: for one log a process, added to.
-    signals: what `cifar10_hooks.catch_signals` yields; a signal goes on to the chief first.
+    signals: what `hooks.catch_signals` yields; a signal goes on to the chief first.
     grace_seconds: that the others have when the chief has ended.
 
   Returns:

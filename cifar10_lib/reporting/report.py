@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-import cifar10_checkpoint
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.training import checkpoints
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 MISTAKES, COLUMNS = 25, 5  # pictures in the grid of the worst, and in a row of it
 PR_THRESHOLDS = 201  # points of a precision-recall curve; TensorBoard's own number
@@ -225,6 +225,6 @@ def hyper_parameters(values, run, label=''):
 
 def add_hyper_parameters(writer, train_dir, step, label=''):
   """Writes `hyper_parameters` of the run in a directory, if its trainer has told them."""
-  status = cifar10_checkpoint.read_status(train_dir)
+  status = checkpoints.read_status(train_dir)
   if 'hparams' in status:
     writer.add_summary(hyper_parameters(status['hparams'], status['run'], label), step)

@@ -10,9 +10,9 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-import cifar10_picture
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.dataset import picture_files
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 
 def _random(height, width, depth=3, seed=0):
@@ -36,26 +36,26 @@ class PictureTest(tf.test.TestCase):
   def testLosslessFormatsGiveTheirPixels(self):
     pixels = _random(5, 7)
     for name in 'a.png', 'a.bmp':
-      self.assertAllEqual(cifar10_picture.read(self._saved(name, Image.fromarray(pixels))), pixels)
+      self.assertAllEqual(picture_files.read(self._saved(name, Image.fromarray(pixels))), pixels)
     lossless = self._saved('a.webp', Image.fromarray(pixels), lossless=True)
-    self.assertAllEqual(cifar10_picture.read(lossless), pixels)
+    self.assertAllEqual(picture_files.read(lossless), pixels)
 
   def testFormatIsWhatTheFileHoldsWhateverItsName(self):
     pixels = _random(5, 7)
     path = self._saved('photo.jpg', Image.fromarray(pixels), format='PNG')
-    self.assertAllEqual(cifar10_picture.read(path), pixels)
+    self.assertAllEqual(picture_files.read(path), pixels)
 
   def testJpeg(self):
     pixels = np.full((16, 24, 3), (200, 100, 50), np.uint8)
     path = self._saved('a.jpg', Image.fromarray(pixels), quality=95)
-    self.assertAllClose(cifar10_picture.read(path), pixels, atol=3)
+    self.assertAllClose(picture_files.read(path), pixels, atol=3)
 
   def testExifTurns(self):
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[:, :16] = 255  # the left half is white
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn by 90 degrees clockwise
-    read = cifar10_picture.read(self._saved('a.jpg', Image.fromarray(pixels), exif=exif))
+    read = picture_files.read(self._saved('a.jpg', Image.fromarray(pixels), exif=exif))
     self.assertEqual(read.shape, (32, 16, 3))
     self.assertAllGreater(read[:16], 250)  # left has become top
     self.assertAllLess(read[16:], 5)
@@ -64,21 +64,21 @@ class PictureTest(tf.test.TestCase):
     colours = [(250, 0, 0), (0, 250, 0)]
     frames = [Image.new('RGB', (6, 4), colour) for colour in colours]
     path = self._saved('a.gif', frames[0], save_all=True, append_images=frames[1:])
-    self.assertAllEqual(cifar10_picture.read(path), np.tile(np.uint8(colours[0]), (4, 6, 1)))
+    self.assertAllEqual(picture_files.read(path), np.tile(np.uint8(colours[0]), (4, 6, 1)))
 
   def testGrey(self):
     grey = _random(4, 5, 1)
-    self.assertAllEqual(cifar10_picture.read(self._saved('a.png', Image.fromarray(grey[..., 0]))),
+    self.assertAllEqual(picture_files.read(self._saved('a.png', Image.fromarray(grey[..., 0]))),
                         np.repeat(grey, 3, axis=2))
 
   def testGreyOf16Bits(self):
     grey = np.array([[0, 257, 40000, 65535]], np.uint16)
-    read = cifar10_picture.read(self._saved('a.png', Image.fromarray(grey)))
+    read = picture_files.read(self._saved('a.png', Image.fromarray(grey)))
     self.assertAllEqual(read[0, :, 0], [0, 1, 156, 255])  # 40000 / 257 = 155.6
 
   def testTransparentPartsAreWhite(self):
     pixels = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], np.uint8)
-    read = cifar10_picture.read(self._saved('a.png', Image.fromarray(pixels)))
+    read = picture_files.read(self._saved('a.png', Image.fromarray(pixels)))
     self.assertAllEqual(read[0, :2], [[10, 20, 30], [255, 255, 255]])
     self.assertAllClose(read[0, 2], [127, 127, 127], atol=1)  # half of white shines through
 
@@ -86,21 +86,21 @@ class PictureTest(tf.test.TestCase):
     image = Image.new('P', (2, 1))
     image.putpalette([9, 8, 7, 1, 2, 3])
     image.putdata([0, 1])
-    read = cifar10_picture.read(self._saved('a.gif', image, transparency=1))
+    read = picture_files.read(self._saved('a.gif', image, transparency=1))
     self.assertAllEqual(read, [[[9, 8, 7], [255, 255, 255]]])
 
   def testWhatIsNoPictureIsNamed(self):
     for name, content in ('a.png', b'not a picture'), ('b.jpg', b''), ('c.txt', b'\0' * 99):
       path = self._path(name, content)
       with self.assertRaisesRegex(Failure, '^%s is no picture that can be read' % path):
-        cifar10_picture.read(path)
+        picture_files.read(path)
     with self.assertRaisesRegex(Failure, 'missing.png cannot be read: No such file'):
-      cifar10_picture.read(os.path.join(self.get_temp_dir(), 'missing.png'))
+      picture_files.read(os.path.join(self.get_temp_dir(), 'missing.png'))
 
   def testAFormatThatIsNotAskedForIsRefused(self):
     path = self._saved('a.tiff', Image.fromarray(_random(4, 4)))
     with self.assertRaisesRegex(Failure, 'is no picture that can be read here .PNG, JPEG'):
-      cifar10_picture.read(path)
+      picture_files.read(path)
 
   def testBrokenFilesAreNamed(self):
     random = np.random.RandomState(0)
@@ -117,7 +117,7 @@ class PictureTest(tf.test.TestCase):
           broken[place] = random.randint(256)
         path = self._path('broken.' + kind, bytes(broken))
         try:
-          self.assertEqual(cifar10_picture.read(path).dtype, np.uint8)
+          self.assertEqual(picture_files.read(path).dtype, np.uint8)
         except Failure as failure:
           self.assertIn(path, str(failure))
           refused += 1
@@ -131,7 +131,7 @@ class PictureTest(tf.test.TestCase):
     path = self._path('huge.png', b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head)
                       + chunk(b'IDAT', zlib.compress(b'')) + chunk(b'IEND', b''))
     with self.assertRaisesRegex(Failure, 'huge.png has 100000 x 100000 pixels'):
-      cifar10_picture.read(path)
+      picture_files.read(path)
 
   def testStandardInput(self):
     pixels = _random(5, 6)
@@ -140,33 +140,33 @@ class PictureTest(tf.test.TestCase):
       content = file.getvalue()
     stdin = types.SimpleNamespace(buffer=io.BytesIO(content))
     with mock.patch.object(sys, 'stdin', stdin):
-      self.assertAllEqual(cifar10_picture.read('-'), pixels)
+      self.assertAllEqual(picture_files.read('-'), pixels)
 
   def testFinds(self):
     root = os.path.join(self.get_temp_dir(), 'find')
     for name in 'b.PNG', 'a.jpg', 'notes.txt', '.hidden.png', 'in/c.gif', '.git/d.png', 'x[1].png':
       self._path(os.path.join('find', name))
     def names(*sources):
-      paths = cifar10_picture.find([os.path.join(root, source) for source in sources])
+      paths = picture_files.find([os.path.join(root, source) for source in sources])
       return [os.path.relpath(path, root) for path in paths]
     self.assertEqual(names(''), ['a.jpg', 'b.PNG', 'x[1].png', 'in/c.gif'])
     self.assertEqual(names('notes.txt', 'a.jpg'), ['notes.txt', 'a.jpg'])  # as they were named
     self.assertEqual(names('*.jpg'), ['a.jpg'])  # where no shell has done it
     self.assertEqual(names('x[1].png'), ['x[1].png'])
     self.assertEqual(names('none.png'), ['none.png'])
-    self.assertEqual(cifar10_picture.find(['-']), ['-'])
+    self.assertEqual(picture_files.find(['-']), ['-'])
 
   def testAFolderWithoutPicturesIsNamed(self):
     folder = os.path.join(self.get_temp_dir(), 'empty')
     os.mkdir(folder)
-    path, = cifar10_picture.find([folder])
+    path, = picture_files.find([folder])
     with self.assertRaisesRegex(Failure, 'empty has no picture in it'):
-      cifar10_picture.read(path)
+      picture_files.read(path)
 
   def testWritesWhatItReads(self):
     pixels, path = _random(6, 5), os.path.join(self.get_temp_dir(), 'out.png')
-    cifar10_picture.write(path, pixels)
-    self.assertAllEqual(cifar10_picture.read(path), pixels)
+    picture_files.write(path, pixels)
+    self.assertAllEqual(picture_files.read(path), pixels)
 
 
 if __name__ == '__main__':

@@ -11,9 +11,9 @@ import time
 import types
 from unittest import mock
 
-import cifar10_cluster
-from cifar10_app import Failure
-from cifar10_tf import tf
+from cifar10_lib.training import clusters
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
 
 THREE = {'ps': ['a:1'], 'chief': ['b:1'], 'worker': ['c:1', 'd:1']}
 
@@ -32,25 +32,25 @@ def listening():
 
 
 def unused():
-  return cifar10_cluster.free_addresses({'ps': 1})['ps'][0]
+  return clusters.free_addresses({'ps': 1})['ps'][0]
 
 
 class ParseTest(tf.test.TestCase):
 
   def testTasks(self):
-    cluster = cifar10_cluster.parse(config(index=1))
+    cluster = clusters.parse(config(index=1))
     self.assertEqual((cluster.job, cluster.index, cluster.is_chief), ('worker', 1, False))
     self.assertEqual(cluster.workers, [('chief', 0), ('worker', 0), ('worker', 1)])
     self.assertEqual(cluster.servers, [('ps', 0)])
     self.assertEqual(cluster.address(('worker', 1)), 'd:1')
-    self.assertTrue(cifar10_cluster.parse(config(job='chief')).is_chief)
-    self.assertEqual(cifar10_cluster.parse(config(index='1')).index, 1)  # as some services write
-    self.assertEqual(cifar10_cluster.parse(config(job='evaluator')).job, 'evaluator')
+    self.assertTrue(clusters.parse(config(job='chief')).is_chief)
+    self.assertEqual(clusters.parse(config(index='1')).index, 1)  # as some services write
+    self.assertEqual(clusters.parse(config(job='evaluator')).job, 'evaluator')
 
   def testFirstWorkerIsChiefWhereNoneIsNamed(self):
     two = {'ps': ['a:1'], 'worker': ['[::1]:2', 'd:1']}
-    self.assertTrue(cifar10_cluster.parse(config(two)).is_chief)
-    self.assertFalse(cifar10_cluster.parse(config(two, index=1)).is_chief)
+    self.assertTrue(clusters.parse(config(two)).is_chief)
+    self.assertFalse(clusters.parse(config(two, index=1)).is_chief)
 
   def testWhatIsRefused(self):
     for text, why in (
@@ -69,16 +69,16 @@ class ParseTest(tf.test.TestCase):
         (config(index=-1), 'worker -1'), (config(index=True), 'worker True'),
         (config(job='master'), 'master 0'), (config(job=['ps']), 'does not have')):
       with self.assertRaisesRegex(Failure, '^TF_CONFIG .*' + why) as raised:
-        cifar10_cluster.parse(text)
+        clusters.parse(text)
       self.assertNotIn('\n', str(raised.exception))
 
   def testLocal(self):
-    self.assertEqual(cifar10_cluster.parse_local('ps:2,worker:3'), {'ps': 2, 'worker': 3})
+    self.assertEqual(clusters.parse_local('ps:2,worker:3'), {'ps': 2, 'worker': 3})
     for text in '', 'ps', 'ps:1', 'worker:1', 'ps:0,worker:1', 'ps:1,worker:x', 'ps:1,ps:1', \
         'ps:1,worker:1,chief:2', 'ps:1,wroker:1':
       with self.assertRaisesRegex(Failure, '--local='):
-        cifar10_cluster.parse_local(text)
-    addresses = cifar10_cluster.free_addresses({'ps': 2, 'worker': 3})
+        clusters.parse_local(text)
+    addresses = clusters.free_addresses({'ps': 2, 'worker': 3})
     self.assertLen(set(addresses['ps'] + addresses['worker']), 5)
 
 
@@ -87,24 +87,24 @@ class ReachTest(tf.test.TestCase):
   def testWaitsForAllAndNamesTheOneThatIsAway(self):
     with listening() as here:
       away = unused()
-      cluster = cifar10_cluster.Cluster({'ps': [here, away], 'worker': [here]}, 'worker', 0)
-      cifar10_cluster.wait_for(cluster, [('ps', 0)], 10)
+      cluster = clusters.Cluster({'ps': [here, away], 'worker': [here]}, 'worker', 0)
+      clusters.wait_for(cluster, [('ps', 0)], 10)
       with contextlib.redirect_stdout(io.StringIO()) as out, self.assertRaisesRegex(
           Failure, 'ps 1 at %s was not reached within 0.1 seconds' % away):
-        cifar10_cluster.wait_for(cluster, cluster.servers, 0.1)
+        clusters.wait_for(cluster, cluster.servers, 0.1)
       self.assertEqual(out.getvalue(), 'Waiting for ps 1 at %s.\n' % away)
 
   def testWatchEndsTheProcess(self):
     """When a peer is away for too long; when a step does not end after a signal."""
     program = '''
 import signal, sys, time, types
-import cifar10_cluster
-cluster = cifar10_cluster.Cluster({'ps': [sys.argv[1]], 'worker': ['x:1']}, 'worker', 0)
+from cifar10_lib.training import clusters
+cluster = clusters.Cluster({'ps': [sys.argv[1]], 'worker': ['x:1']}, 'worker', 0)
 signals = types.SimpleNamespace(number=int(sys.argv[2]) or None)
-with cifar10_cluster.Watch(cluster, cluster.servers, 0.5, signals, 0.5):
+with clusters.Watch(cluster, cluster.servers, 0.5, signals, 0.5):
   time.sleep(100)
 '''
-    root = os.path.dirname(os.path.abspath(cifar10_cluster.__file__))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(clusters.__file__))))
     with listening() as here:
       for address, number, code, text in (unused(), 0, 1, 'ps 0 at .* has been away for 0.5'), \
           (here, 15, 143, 'The step did not end within 0.5 seconds'):
@@ -120,7 +120,7 @@ class RunLocalTest(tf.test.TestCase):
     logs = tempfile.mkdtemp(dir=self.get_temp_dir())
     signals = signals or types.SimpleNamespace(number=None)
     with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), 'utf-8')):
-      code = cifar10_cluster.run_local(counts, [sys.executable, '-c', program], logs, signals, 5)
+      code = clusters.run_local(counts, [sys.executable, '-c', program], logs, signals, 5)
     return code, {name: self._read(os.path.join(logs, name)) for name in sorted(os.listdir(logs))}
 
   @staticmethod

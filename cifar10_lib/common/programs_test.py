@@ -1,4 +1,4 @@
-"""Tests for cifar10_app and cifar10_tf: exit codes, failures in one line, silence when all is well.
+"""Tests for programs and tf1: exit codes, failures in one line, silence when all is well.
 
 Each program here runs in a process of its own, for exit codes and streams are what is tested.
 """
@@ -7,15 +7,15 @@ import subprocess
 import sys
 import textwrap
 
-import cifar10_app
-from cifar10_tf import tf
+from cifar10_lib.common import programs
+from cifar10_lib.common.tf1 import tf
 
-ROOT = os.path.dirname(os.path.abspath(cifar10_app.__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(programs.__file__))))
 
 PROGRAM = '''
 """A program with two flags."""
 from absl import flags
-import cifar10_app
+from cifar10_lib.common import programs
 
 flags.DEFINE_string('what', 'nothing', 'What to do.')
 flags.DEFINE_integer('count', 1, 'How often.', lower_bound=1)
@@ -25,7 +25,7 @@ def main(argv):
   print('argv', len(argv), 'count', flags.FLAGS.count)
   what = flags.FLAGS.what
   if what == 'fail':
-    raise cifar10_app.Failure('/some/file: 7 bytes are missing. Fetch it again.')
+    raise programs.Failure('/some/file: 7 bytes are missing. Fetch it again.')
   if what == 'bug':
     return 1 // 0
   if what == 'interrupt':
@@ -34,7 +34,7 @@ def main(argv):
     return 3
 
 
-cifar10_app.run(main)
+programs.run(main)
 '''
 
 # TensorFlow as quiet as the programs have it, in a process that it starts too (a notebook's
@@ -43,16 +43,16 @@ QUIET = '''
 import os
 import subprocess
 import sys
-import cifar10_tf
-from cifar10_tf import tf
+from cifar10_lib.common import tf1
+from cifar10_lib.common.tf1 import tf
 
 queue = tf.train.string_input_producer(['a', 'b'], num_epochs=2, shuffle=False)
 value = queue.dequeue()
 with tf.train.MonitoredTrainingSession() as session:
   while True:
     print(session.run(value).decode(), end='')
-subprocess.run([sys.executable, '-c', 'import cifar10_tf'], check=True)
-with cifar10_tf._stderr_without([b'a greeting']):
+subprocess.run([sys.executable, '-c', 'from cifar10_lib.common import tf1'], check=True)
+with tf1._stderr_without([b'a greeting']):
   os.write(2, b'this is a greeting for you\\nkept\\n')
 os.write(2, b'later: a greeting\\n')
 '''
@@ -102,11 +102,11 @@ class AppTest(tf.test.TestCase):
 
   def testReaderThatHasEnoughIsNoBug(self):
     program = """
-        import cifar10_app
+        from cifar10_lib.common import programs
         def main(argv):
           for number in range(100000):
             print(number)
-        cifar10_app.run(main)
+        programs.run(main)
     """
     command = [sys.executable, '-c', textwrap.dedent(program)]
     with subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=ROOT), text=True,
@@ -117,7 +117,7 @@ class AppTest(tf.test.TestCase):
     self.assertEqual(process.returncode, 141)  # 128 + SIGPIPE
 
   def testArgumentsBesideFlags(self):
-    program = PROGRAM.replace('cifar10_app.run(main)', 'cifar10_app.run(main, arguments=True)')
+    program = PROGRAM.replace('programs.run(main)', 'programs.run(main, arguments=True)')
     self.assertNotEqual(program, PROGRAM)
     result = execute(program, 'a.png', '--count=2', '-', 'b.png')
     self.assertEqual((result.returncode, result.stderr), (0, ''))
@@ -147,7 +147,7 @@ class TensorFlowTest(tf.test.TestCase):
     self.assertEqual(result.stderr, 'kept\nlater: a greeting\n')
 
   def testOverride(self):
-    result = execute('import cifar10_tf', TF_CPP_MIN_LOG_LEVEL='0')
+    result = execute('from cifar10_lib.common import tf1', TF_CPP_MIN_LOG_LEVEL='0')
     self.assertEqual(result.returncode, 0)
     self.assertNotEmpty(result.stderr)
 

@@ -6,8 +6,8 @@ import os
 import numpy as np
 from PIL import Image
 
-import cifar10_report
-from cifar10_tf import tf
+from cifar10_lib.reporting import report
+from cifar10_lib.common.tf1 import tf
 
 NAMES = ['cat', 'dog', 'ship']
 #              cat  dog  ship
@@ -21,7 +21,7 @@ TOLD = [('cat', .7, .2, .1),
 
 def _scores(rows=TOLD, step=7):
   labels = np.array([NAMES.index(row[0]) for row in rows], np.int32)
-  return cifar10_report.Scores(step, labels, np.log([row[1:] for row in rows]).astype(np.float32))
+  return report.Scores(step, labels, np.log([row[1:] for row in rows]).astype(np.float32))
 
 
 class ReportTest(tf.test.TestCase):
@@ -40,7 +40,7 @@ class ReportTest(tf.test.TestCase):
     self.assertEmpty(_scores(TOLD[:1]).worst(25))
 
   def testTable(self):
-    self.assertEqual(cifar10_report.table(_scores(), NAMES).splitlines(), [
+    self.assertEqual(report.table(_scores(), NAMES).splitlines(), [
         'what it is accuracy     cat   dog  ship',
         'cat           0.500       1     1     0',
         'dog           0.500       2     2     0',
@@ -55,12 +55,12 @@ class ReportTest(tf.test.TestCase):
       return list(csv.reader(file))
 
   def testConfusionCsv(self):
-    self.assertEqual(self._rows(cifar10_report.write_confusion), [
+    self.assertEqual(self._rows(report.write_confusion), [
         ['label', 'cat', 'dog', 'ship'],
         ['cat', '1', '1', '0'], ['dog', '2', '2', '0'], ['ship', '0', '0', '0']])
 
   def testPredictionsCsv(self):
-    self.assertEqual(self._rows(cifar10_report.write_predictions), [
+    self.assertEqual(self._rows(report.write_predictions), [
         ['index', 'label', 'prediction', 'probability'],
         ['0', 'cat', 'cat', '0.700000'], ['1', 'cat', 'dog', '0.800000'],
         ['2', 'dog', 'dog', '0.400000'], ['3', 'dog', 'cat', '0.900000'],
@@ -71,7 +71,7 @@ class ReportTest(tf.test.TestCase):
     def pictures(numbers):
       asked.extend(numbers)
       return np.zeros([len(numbers), 4, 4, 3], np.uint8)
-    summary = cifar10_report.summary(_scores(), NAMES, pictures, label)
+    summary = report.summary(_scores(), NAMES, pictures, label)
     self.assertEqual(asked, [3, 1, 5])
     return {value.tag: value for value in summary.value}
 
@@ -101,7 +101,7 @@ class ReportTest(tf.test.TestCase):
   def testHyperParameters(self):
     from tensorboard.plugins.hparams import metadata
     values = {value.tag: value.metadata.plugin_data.content
-              for value in cifar10_report.hyper_parameters(
+              for value in report.hyper_parameters(
                   {'rate': 1, 'seed': None, 'recipe': 'fast', 'use_fp16': True}, 'my run').value}
     shown = metadata.parse_experiment_plugin_data(values['_hparams_/experiment'])
     self.assertEqual([info.name for info in shown.hparam_infos], ['rate', 'recipe', 'use_fp16'])
@@ -115,7 +115,7 @@ class ReportTest(tf.test.TestCase):
 
   def testHyperParametersStandBesideTheFiguresOfTheirViews(self):
     from tensorboard.plugins.hparams import metadata
-    value, _ = cifar10_report.hyper_parameters({'rate': 1}, 'my run', ' (2 views)').value
+    value, _ = report.hyper_parameters({'rate': 1}, 'my run', ' (2 views)').value
     shown = metadata.parse_experiment_plugin_data(value.metadata.plugin_data.content)
     self.assertContainsSubset([info.name.tag for info in shown.metric_infos],
                               self._values(' (2 views)'))
