@@ -3,27 +3,26 @@
   python cifar10_eval.py --data_dir cifar10_data/ --eval_dir cifar10_eval/ \
       --checkpoint_dir cifar10_train/
 
-Run it beside cifar10_train.py, in a second terminal; it ends when training has. Watch it with
+Run it beside cifar10_train.py, in a second terminal. It ends when training ends. Watch it with
 
   tensorboard --logdir cifar10_eval/ --port 6007
 """
 import datetime
 import functools
 import os
-import time
 
 import numpy as np
 from absl import flags
 
 import cifar10
-from cifar10_lib.common import programs
-from cifar10_lib.dataset import augmentation
-from cifar10_lib.training import checkpoints
 import cifar10_input
-from cifar10_lib.reporting import report
-from cifar10_lib.dataset import sample
+from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import reason, tf
+from cifar10_lib.dataset import augmentation, records, sample
+from cifar10_lib.network import precision, predictions
+from cifar10_lib.reporting import report
+from cifar10_lib.training import checkpoints, restoring, watching
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('eval_dir', '/tmp/cifar10_eval', 'Directory of events.')
@@ -35,58 +34,45 @@ flags.DEFINE_enum('views', '1', [str(count) for count in augmentation.VIEWS],
                   'its mirror image; 10, four corners and the centre, mirrored too; 18, a grid of '
                   '3x3, mirrored too.')
 flags.DEFINE_string('checkpoint_dir', '/tmp/cifar10_train', 'Directory of checkpoints.')
-flags.DEFINE_integer('eval_interval_secs', 300, 'Seconds from one look for checkpoints to the '
-                     'next.', lower_bound=1)
+flags.DEFINE_integer('eval_interval_secs', 300, 'Seconds between two searches for new checkpoints.',
+                     lower_bound=1)
 flags.DEFINE_integer('num_examples', 10000, 'Records to score: the first of the file, at most all.',
                      lower_bound=1)
 flags.DEFINE_boolean('run_once', False, 'Score the latest checkpoint and end.')
-flags.DEFINE_enum('weights', 'ema', cifar10.WEIGHTS,
+flags.DEFINE_enum('weights', 'ema', checkpoints.WEIGHTS,
                   'Take the moving averages of the variables, or their values at the step.')
-flags.DEFINE_string('confusion_csv', None, 'Write here which classes were taken for which: a table '
-                    'for the latest checkpoint that is scored.')
-flags.DEFINE_string('predictions_csv', None, 'Write here what each record was taken for by it: '
-                    'index, label, prediction, probability.')
+flags.DEFINE_string('confusion_csv', None, 'File for the confusion matrix of the latest scored '
+                    'checkpoint.')
+flags.DEFINE_string('predictions_csv', None, 'File for the predictions of the latest scored '
+                    'checkpoint: index, label, prediction, probability.')
 flags.adopt_module_key_flags(cifar10)
-
-# What to do where a checkpoint does not fit, by --weights.
-HINTS = {'ema': '--weights=raw does without averages.', 'raw': 'Choose another --checkpoint_dir.'}
-LOOK_SECONDS = 1  # how often to see whether training has finished, while waiting
-
-
-def require_finite(checkpoint, log_probabilities):
-  """Raises Failure if what a checkpoint says of records, float32 [N, NUM_CLASSES], is no number."""
-  finite = np.isfinite(log_probabilities).all(axis=1)
-  if not finite.all():
-    raise Failure('%s gives logits that are NaN or infinite for %d of %d records; training '
-                  'diverged before it. Score an earlier one.'
-                  % (checkpoint, np.sum(~finite), len(finite)))
 
 
 class Evaluation:
   """The graph that scores, built once for all checkpoints."""
 
   def __init__(self, options):
-    """Builds input, network and what it says of a batch; takes the parsed flags."""
+    """Builds the input, the network and its probabilities; takes the parsed flags."""
     test, self._views = options.eval_data == 'test', int(options.views)
-    paths = cifar10_input.data_files(options.data_dir, test)
-    training, validation = cifar10_input.hold_out(paths, 0 if test else options.validation_examples)
-    skip = validation if options.eval_data == 'validation' else training
-    self.num_examples = min(options.num_examples, cifar10_input.total_records(paths, skip))
+    paths = records.data_files(options.data_dir, test)
+    training, validation = records.hold_out(paths, 0 if test else options.validation_examples)
+    part = validation if options.eval_data == 'validation' else training
+    self.num_examples = min(options.num_examples, records.total_records(paths, part))
     self.names = cifar10_input.class_names(options.data_dir)
-    self.pictures = functools.partial(cifar10_input.read_pictures, paths, skip)
+    self.pictures = functools.partial(records.read_pictures, paths, part)
     with tf.Graph().as_default() as self.graph:
       self._step = tf.train.get_or_create_global_step()
       images, self._labels = cifar10_input.inputs(
-          test, options.data_dir, options.batch_size, num_epochs=1, skip=skip, views=self._views)
-      self._log_probabilities = cifar10.log_probabilities(images, self._views)  # [B, NUM_CLASSES]
-      self.variables = cifar10.saved_variables(options.weights)
-      self._hint = HINTS[options.weights]
-      self._scaffold = tf.train.Scaffold(saver=tf.train.Saver(self.variables))
-      self._scaffold.finalize()  # all ops that a session needs, so that the graph never grows
+          test, options.data_dir, options.batch_size, num_epochs=1, part=part, views=self._views)
+      logits = cifar10.inference(images)  # [views * B, NUM_CLASSES]
+      self._log_probabilities = predictions.log_probabilities(logits, self._views)
+      self._variables = checkpoints.saved_variables(options.weights)
+      self._scaffold = tf.train.Scaffold(saver=tf.train.Saver(self._variables))
+      self._scaffold.finalize()  # adds all ops that a session needs, so the graph never grows
 
   @property
   def label(self):
-    """What a figure of more than one view is marked with, as in ' (18 views)'."""
+    """What marks a figure of several views, such as ' (18 views)'; '' for one view."""
     return ' (%d views)' % self._views if self._views > 1 else ''
 
   def scores(self, checkpoint):
@@ -99,36 +85,28 @@ class Evaluation:
       report.Scores, in the order of the records.
 
     Raises:
-      Failure: it does not fit the network, or gives logits that are no numbers.
+      Failure: the checkpoint does not fit the network, or gives logits that are NaN or infinite.
       tf.errors.OpError: it cannot be read.
     """
-    checkpoints.require_fit(checkpoint, self.variables, self._hint)
-    labels, told = [], []
+    restoring.require_fit(checkpoint, self._variables)
+    labels, found = [], []
     with self.graph.as_default():
       creator = tf.train.ChiefSessionCreator(
-          self._scaffold, config=cifar10.session_config(), checkpoint_filename_with_path=checkpoint)
+          self._scaffold, config=precision.session_config(),
+          checkpoint_filename_with_path=checkpoint)
       with tf.train.MonitoredSession(creator) as session:
         step = session.run(self._step)
         while sum(map(len, labels)) < self.num_examples:
           batch = session.run([self._labels, self._log_probabilities])
           labels.append(batch[0])
-          told.append(batch[1])
-    labels, told = (np.concatenate(parts)[:self.num_examples] for parts in (labels, told))
-    require_finite(checkpoint, told)
-    return report.Scores(int(step), labels, told)
-
-
-def latest(directory):
-  """Returns the path of the latest checkpoint in a directory; raises Failure if there is none."""
-  found = checkpoints.find_latest(directory)
-  if not found:
-    raise Failure('No checkpoint in %s; train first: python cifar10_train.py --train_dir %s'
-                  % (directory, directory))
-  return found
+          found.append(batch[1])
+    labels, found = (np.concatenate(parts)[:self.num_examples] for parts in (labels, found))
+    restoring.require_finite(checkpoint, found)
+    return report.Scores(int(step), labels, found)
 
 
 def score(evaluation, checkpoint, writer, options, note=''):
-  """Scores one checkpoint, prints the line, and writes it for TensorBoard and as CSV.
+  """Scores one checkpoint, prints a line, and writes events and CSV files.
 
   Args:
     evaluation: an Evaluation.
@@ -138,11 +116,11 @@ def score(evaluation, checkpoint, writer, options, note=''):
     note: text for the end of the line.
 
   Returns:
-    report.Scores; None if it vanished meanwhile (a trainer keeps the latest few only).
+    report.Scores; None if the checkpoint has vanished: a trainer keeps only the latest few.
   """
   try:
     scores = evaluation.scores(checkpoint)
-  except (tf.errors.OpError, ValueError) as error:  # ValueError: gone when the saver looks for it
+  except (tf.errors.OpError, ValueError) as error:  # ValueError: the saver found no files
     if checkpoints.exists(checkpoint):
       if isinstance(error, ValueError):
         raise
@@ -155,8 +133,8 @@ def score(evaluation, checkpoint, writer, options, note=''):
            note), flush=True)
   names = evaluation.names
   writer.add_summary(report.summary(scores, names, evaluation.pictures, label), scores.step)
-  # With precision, for TensorBoard to show them in one row.
-  report.add_hyper_parameters(writer, os.path.dirname(checkpoint), scores.step, label)
+  status = checkpoints.read_status(os.path.dirname(checkpoint))
+  report.add_hyper_parameters(writer, status, scores.step, label)  # one row with the precision
   writer.flush()
   if options.confusion_csv:
     report.write_confusion(options.confusion_csv, scores, names)
@@ -165,58 +143,23 @@ def score(evaluation, checkpoint, writer, options, note=''):
   return scores
 
 
-def _training_ended(directory):
-  return checkpoints.read_status(directory).get('state') in ('finished', 'failed')
-
-
-def _wait(directory, seconds):
-  """Sleeps until the next look is due, or until training has ended."""
-  due = time.monotonic() + seconds
-  while time.monotonic() < due and not _training_ended(directory):
-    time.sleep(LOOK_SECONDS)
-
-
-def _score_all(evaluation, options, writer, note):
-  """Scores every checkpoint as it appears, until training has ended; returns the last one's."""
-  directory, scored, last = options.checkpoint_dir, set(), None
-  while True:
-    ended = _training_ended(directory)  # asked first: whatever is saved later is found below
-    found = checkpoints.find_all(directory)
-    for checkpoint in found:
-      if checkpoint not in scored:
-        last = score(evaluation, checkpoint, writer, options, note) or last
-        scored.add(checkpoint)
-    if ended:
-      break
-    if not found:
-      print('Waiting for a checkpoint in %s.' % directory, flush=True)
-    _wait(directory, options.eval_interval_secs)
-  if not scored:
-    raise Failure('Training in %s has ended without a checkpoint.' % directory)
-  print('Training has ended, and its last checkpoint is scored.')
-  return last
-
-
-def evaluate(options):
+def evaluate(options=FLAGS):
   """Scores the latest checkpoint, or all as they appear.
 
   Args:
     options: the parsed flags, or anything with their names as attributes.
 
   Raises:
-    Failure: as said in its text.
+    Failure: a checkpoint, the data set or a CSV file cannot be used; the text says why.
   """
-  checkpoint = latest(options.checkpoint_dir) if options.run_once else None
-  directory = os.path.join(options.data_dir, cifar10_input.DIRECTORY)
+  options = programs.parsed(options)
+  checkpoint = restoring.latest(options.checkpoint_dir) if options.run_once else None
   if options.eval_data == 'validation' and not options.validation_examples:
     raise Failure('--eval_data=validation scores what --validation_examples holds out of the '
                   'training files. Give the number that training was given.')
-  note = ' (sample data set)' if sample.is_sample(directory) else ''
-  for path in (options.confusion_csv, options.predictions_csv):
-    if path and not os.path.isdir(os.path.dirname(path) or '.'):
-      raise Failure('%s cannot be written: its directory is not there. Make it first.' % path)
-    if path and os.path.isdir(path):
-      raise Failure('%s cannot be written: it is a directory. Name a file in it.' % path)
+  is_sample = sample.is_sample(records.find_directory(options.data_dir))
+  note = ' (sample data set)' if is_sample else ''
+  report.require_writable(options.confusion_csv, options.predictions_csv)
   evaluation = Evaluation(options)
   with tf.summary.FileWriter(options.eval_dir, evaluation.graph) as writer:
     if options.run_once:
@@ -225,7 +168,10 @@ def evaluate(options):
         raise Failure('%s vanished before it was scored. Run again for the latest one.'
                       % checkpoint)
     else:
-      scores = _score_all(evaluation, options, writer, note)
+      scores = None
+      for path in watching.new_checkpoints(options.checkpoint_dir, options.eval_interval_secs):
+        scores = score(evaluation, path, writer, options, note) or scores
+      print('Training has ended, and its last checkpoint is scored.')
   if scores:
     print(report.table(scores, evaluation.names))
 

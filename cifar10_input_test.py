@@ -9,12 +9,18 @@ import time
 
 import numpy as np
 
-from cifar10_lib.dataset import augmentation
 import cifar10_input
+from cifar10_input import Pipeline
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import augmentation
+from cifar10_lib.dataset.records import (
+    Part, count_records, data_files, hold_out, read_pictures)
 
 TRAIN_FILES = ['data_batch_%d.bin' % i for i in range(1, 6)]
+
+
+REPEATABLE = Pipeline(repeatable=True)
 
 
 def numbered_records(first, count):
@@ -175,7 +181,7 @@ class OrderTest(InputTestCase):
 
   def testAnEpochSeesEveryRecordOnce(self):
     paths = self.write_numbered(60, 60, 60, 53, 60)
-    for options in [dict(), dict(repeatable=True)]:
+    for options in [dict(), dict(pipeline=REPEATABLE)]:
       for num_epochs in [1, 2]:
         batches = run_numbers(paths, 32, num_epochs=num_epochs, shuffle=True, **options)
         count = 293 * num_epochs
@@ -185,7 +191,7 @@ class OrderTest(InputTestCase):
   def testEpochsDifferInOrder(self):
     paths = self.write_numbered(40, 40, 40)
     for repeatable in [False, True]:
-      options = dict(num_epochs=2, shuffle=True, repeatable=repeatable)
+      options = dict(num_epochs=2, shuffle=True, pipeline=Pipeline(repeatable))
       numbers = np.concatenate(run_numbers(paths, 16, **options))
       places = np.array([np.flatnonzero(numbers == n) for n in range(120)])  # [120, 2]
       first, second = np.argsort(places[:, 0]), np.argsort(places[:, 1])
@@ -203,7 +209,8 @@ class OrderTest(InputTestCase):
     for count, file_count, batch_size in [(60, 5, 32), (700, 5, 32)]:
       paths = self.write_numbered(*[count] * file_count)
       for repeatable in [False, True]:
-        batches = run_numbers(paths, batch_size, num_epochs=1, shuffle=True, repeatable=repeatable)
+        batches = run_numbers(paths, batch_size, num_epochs=1, shuffle=True,
+                              pipeline=Pipeline(repeatable))
         for i, batch in enumerate(batches):
           if len(batch) == batch_size:
             self.assertGreater(len(set(batch // count)), 1, 'batch %d: %s' % (i, batch))
@@ -212,7 +219,7 @@ class OrderTest(InputTestCase):
   def testFewerRecordsThanABatch(self):
     for counts in [[1], [3], [2, 1]]:
       paths = self.write_numbered(*counts)
-      for options in [dict(), dict(shuffle=True), dict(shuffle=True, repeatable=True)]:
+      for options in [dict(), dict(shuffle=True), dict(shuffle=True, pipeline=REPEATABLE)]:
         for images, labels in run_batches(
             lambda options=options, paths=paths:
                 cifar10_input.batches(paths, 8, corner, **options), count=3):
@@ -234,7 +241,7 @@ class SeedTest(InputTestCase):
 
     def run(seed):
       results = run_batches(
-          lambda: cifar10_input.distorted_inputs(data_dir, 16, repeatable=True), 15, seed)
+          lambda: cifar10_input.distorted_inputs(data_dir, 16, pipeline=REPEATABLE), 15, seed)
       return tuple(np.stack(arrays) for arrays in zip(*results, strict=True))
 
     images, labels = run(seed=7)
@@ -251,7 +258,8 @@ class SeedTest(InputTestCase):
 
     def run(seed):
       return np.concatenate([numbers_of(images) for images, _ in run_batches(
-          lambda: cifar10_input.batches(paths, 25, corner, 2, shuffle=True, repeatable=True),
+          lambda: cifar10_input.batches(paths, 25, corner, 2, shuffle=True,
+                                        pipeline=REPEATABLE),
           seed=seed)])
 
     self.assertAllEqual(run(1), run(1))
@@ -285,7 +293,7 @@ class InputsTest(InputTestCase):
 class ChangeTest(InputTestCase):
   """Strengths that change over training, read off where a bright pixel of the middle is shown."""
 
-  def _strengths(self, batches, step=0, draws=None, **options):
+  def _strengths(self, batches, step=0, **pipeline):
     """Returns how far off the centre crops went, batch by batch."""
     records = numbered_records(0, 60)
     records[:, 1:] = 0
@@ -296,15 +304,15 @@ class ChangeTest(InputTestCase):
     with tf.Graph().as_default(), tf.Session() as session:
       tf.set_random_seed(1)
       drawn = cifar10_input.distorted_inputs(
-          self.directory, 60, augment=augmentation.parse('crop:4..1'), repeatable=True,
-          draws=draws, **options)
+          self.directory, 60, augment=augmentation.parse('crop:4..1'),
+          pipeline=Pipeline(repeatable=True, **pipeline))
       self.shown = tf.get_collection(tf.GraphKeys.SUMMARIES)
       session.run(tf.train.get_or_create_global_step().assign(step))
       session.run(tf.local_variables_initializer())
       coord = tf.train.Coordinator()
       tf.train.start_queue_runners(session, coord)
       while len(strengths) < batches:
-        for images, _ in session.run(drawn if draws else [drawn]):
+        for images, _ in session.run(drawn if isinstance(drawn, list) else [drawn]):
           places = images[..., 0].reshape(60, -1).argmax(axis=1)
           strengths.append(abs(np.stack(np.unravel_index(places, (24, 24))) - 12).max())
       coord.request_stop()
@@ -318,12 +326,12 @@ class ChangeTest(InputTestCase):
     self.assertEqual(self._strengths(4, step=3, max_steps=8), [3, 2, 2, 1])
 
   def testStepOfSeveralBatches(self):
-    self.assertEqual(self._strengths(8, draws=2, max_steps=4), [4, 4, 3, 3, 2, 2, 1, 1])
-    self.assertEqual(self._strengths(4, step=2, draws=2, max_steps=4), [2, 2, 1, 1])
+    self.assertEqual(self._strengths(8, batches_per_step=2, max_steps=4), [4, 4, 3, 3, 2, 2, 1, 1])
+    self.assertEqual(self._strengths(4, step=2, batches_per_step=2, max_steps=4), [2, 2, 1, 1])
 
   def testStepsOfOthersBetweenBatches(self):
-    self.assertEqual(self._strengths(4, max_steps=8, steps_a_batch=2), [4, 3, 2, 1])
-    self.assertEqual(self._strengths(2, step=4, max_steps=8, steps_a_batch=2), [2, 1])
+    self.assertEqual(self._strengths(4, max_steps=8, steps_per_batch=2), [4, 3, 2, 1])
+    self.assertEqual(self._strengths(2, step=4, max_steps=8, steps_per_batch=2), [2, 1])
 
   def testWithoutAnEndItStaysAsItBegins(self):
     self.assertEqual(self._strengths(4), [4, 4, 4, 4])
@@ -333,61 +341,63 @@ class HoldOutTest(InputTestCase):
 
   def testEveryRecordIsInOnePart(self):
     data_dir, numbers = self.write_data_dir(20), np.arange(100)
-    paths = cifar10_input.data_files(data_dir)
-    training, validation = cifar10_input.hold_out(paths, 25)  # the last 5 of each file of 20
-    for skip, expected in (training, numbers[numbers % 20 < 15]), (validation,
+    paths = data_files(data_dir)
+    training, validation = hold_out(paths, 25)  # the last 5 of each file of 20
+    for part, expected in (training, numbers[numbers % 20 < 15]), (validation,
                                                                    numbers[numbers % 20 >= 15]):
       for shuffle in False, True:
-        seen = run_numbers(paths, 8, num_epochs=1, shuffle=shuffle, skip=skip)
+        seen = run_numbers(paths, 8, num_epochs=1, shuffle=shuffle,
+                           pipeline=Pipeline(part=part))
         self.assertAllEqual(sorted(np.concatenate(seen)), expected)
 
   def testSinglePicturesAreThoseThatBatchesHave(self):
-    paths = cifar10_input.data_files(self.write_data_dir(20))
+    paths = data_files(self.write_data_dir(20))
     written = pictures(np.concatenate([np.fromfile(path, np.uint8) for path in paths])
                        .reshape(-1, 3073))
     numbers = np.arange(100)
-    for skip, kept in ((0, 0), numbers), ((0, 5), numbers[numbers % 20 < 15]), (
-        (15, 0), numbers[numbers % 20 >= 15]):
+    for part, kept in (Part(), numbers), (Part(0, 5), numbers[numbers % 20 < 15]), (
+        Part(15, 0), numbers[numbers % 20 >= 15]):
       asked = [len(kept) - 1, 0, 7, 7, 16]  # in any order, twice, and in several files
-      self.assertAllEqual(cifar10_input.read_pictures(paths, skip, asked),
+      self.assertAllEqual(read_pictures(paths, part, asked),
                           written[kept[asked]])
-    self.assertEqual(cifar10_input.read_pictures(paths, (0, 0), []).shape, (0, 32, 32, 3))
+    self.assertEqual(read_pictures(paths, Part(), []).shape, (0, 32, 32, 3))
 
   def testNoReaderHasAFooter(self):
     """TensorFlow's copies all of it anew for each record: a 27th of the speed for 3 MB."""
-    paths = cifar10_input.data_files(self.write_data_dir(20))
+    paths = data_files(self.write_data_dir(20))
     with tf.Graph().as_default() as graph:
-      for skip in cifar10_input.hold_out(paths, 25):
-        cifar10_input.batches(paths, 8, tf.to_float, skip=skip)
+      for part in hold_out(paths, 25):
+        cifar10_input.batches(paths, 8, tf.to_float, pipeline=Pipeline(part=part))
       readers = [op for op in graph.get_operations() if 'FixedLengthRecordReader' in op.type]
     self.assertEqual([op.get_attr('footer_bytes') for op in readers], [0, 0])
 
   def testWholeReadsHeldOut(self):
     """Where a call's records are all held out, and where a part of them is."""
     data_dir = self.write_data_dir(2 * cifar10_input.READ_RECORDS)
-    paths = cifar10_input.data_files(data_dir)
+    paths = data_files(data_dir)
     each = cifar10_input.READ_RECORDS + 10
-    training, _ = cifar10_input.hold_out(paths, 5 * each)
-    count = sum(len(batch) for batch in run_numbers(paths, 64, num_epochs=1, skip=training))
+    training, _ = hold_out(paths, 5 * each)
+    count = sum(len(batch) for batch in run_numbers(paths, 64, num_epochs=1,
+                                                    pipeline=Pipeline(part=training)))
     self.assertEqual(count, 5 * (cifar10_input.READ_RECORDS - 10))
 
   def testNothingHeldOut(self):
-    paths = cifar10_input.data_files(self.write_data_dir(20))
-    self.assertEqual(cifar10_input.hold_out(paths, 0)[0], (0, 0))
+    paths = data_files(self.write_data_dir(20))
+    self.assertEqual(hold_out(paths, 0)[0], (0, 0))
 
   def testWhatCannotBeHeldOut(self):
-    paths = cifar10_input.data_files(self.write_data_dir(20))
+    paths = data_files(self.write_data_dir(20))
     for count in 1, 24, 100, 105:
       with self.assertRaisesRegex(Failure, '--validation_examples=%d cannot be held out' % count):
-        cifar10_input.hold_out(paths, count)
+        hold_out(paths, count)
     with open(paths[2], 'ab') as file:
       file.write(bytes(3073))
     with self.assertRaisesRegex(Failure, 'needs files of one size; those here have 20 to 21'):
-      cifar10_input.hold_out(paths, 25)
+      hold_out(paths, 25)
 
   def testViews(self):
     data_dir = self.write_data_dir(4)
-    test_file, = cifar10_input.data_files(data_dir, eval_data=True)
+    test_file, = data_files(data_dir, eval_data=True)
     records = numbered_records(0, 5)
     records.tofile(test_file)
     (images, labels), = run_batches(
@@ -401,7 +411,7 @@ class GraphTest(InputTestCase):
 
   def testStaticShapes(self):
     paths = self.write_numbered(3, 3)
-    for options in [dict(), dict(shuffle=True), dict(shuffle=True, repeatable=True)]:
+    for options in [dict(), dict(shuffle=True), dict(shuffle=True, pipeline=REPEATABLE)]:
       for num_epochs, batch_size in [(None, 5), (1, None)]:
         with tf.Graph().as_default():
           images, labels = cifar10_input.batches(paths, 5, corner, num_epochs, **options)
@@ -437,7 +447,7 @@ class GraphTest(InputTestCase):
 
   def testEverythingIsOnTheCpu(self):
     data_dir = self.write_data_dir(2)
-    for options in [dict(), dict(num_epochs=1, repeatable=True)]:
+    for options in [dict(), dict(num_epochs=1, pipeline=REPEATABLE)]:
       with tf.Graph().as_default() as graph, tf.device('/gpu:0'):
         cifar10_input.distorted_inputs(data_dir, 5, **options)
         operations = graph.get_operations()
@@ -449,7 +459,7 @@ class GraphTest(InputTestCase):
 
 class FailureTest(InputTestCase):
 
-  MODES = [dict(), dict(shuffle=True), dict(shuffle=True, repeatable=True)]
+  MODES = [dict(), dict(shuffle=True), dict(shuffle=True, pipeline=REPEATABLE)]
 
   def first_error(self, build, damage=lambda: None):
     """Returns what a training loop raises."""
@@ -533,7 +543,7 @@ class FailureTest(InputTestCase):
         build()
 
   def testCountRecords(self):
-    self.assertEqual(cifar10_input.count_records(self.write_numbered(3, 1, 12)), [3, 1, 12])
+    self.assertEqual(count_records(self.write_numbered(3, 1, 12)), [3, 1, 12])
 
 
 if __name__ == '__main__':

@@ -2,23 +2,24 @@
 
   python cifar10_train_multi_gpu.py --num_gpus=2 --train_dir cifar10_train/ --data_dir cifar10_data/
 
-A tower is the network with a batch of its own. All towers share the variables: in each step every
-tower computes the gradients of its batch, these are averaged, and one update is made of them. So a
-step on N towers is that of one device with a batch N times as large; --batch_size is a tower's.
+A tower is the network with a batch of its own. All towers share the variables. In each step every
+tower computes the gradients of its batch, and one update applies their mean. So a step on N towers
+equals a step on one device with a batch N times as large; --batch_size counts a tower's pictures.
 
 Variables, checkpoints and TensorBoard's tags are those of cifar10_train.py: either program goes on
-where the other stopped. Without a GPU the towers share the CPU, which is good for trying out alone.
+where the other stopped. Without a GPU the towers share the CPU, which serves only for trying out.
 """
 import functools
 
 from absl import flags
 
 import cifar10
-from cifar10_lib.common import programs
-from cifar10_lib.training import hooks
 import cifar10_train
+from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.network import precision
+from cifar10_lib.training import hooks, recipes
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer('num_gpus', 1, 'Towers, each on a device of its own.', lower_bound=1)
@@ -75,42 +76,42 @@ def choose_average(wanted, devices):
   return wanted
 
 
-def _staged(images, labels):
-  """Keeps a batch ready on the current device, while the one before is computed with.
+def _prefetch(images, labels):
+  """Copies the next batch to the current device while the step computes on the one before.
 
-  Every step takes the batch that is there and has the next one brought. The first is brought before
-  the first step: `hooks.FILL`.
+  Each step takes the batch that is staged there and stages the next. The first batch is staged
+  before the first step: `hooks.FILL`.
 
   Args:
-    images, labels: the tower's next batch, where it was made.
+    images, labels: the tower's next batch, on the device of the input.
 
   Returns:
-    The same of the batch before.
+    The batch that was staged before, images and labels.
   """
-  name = labels.op.name  # of a tower: one place for each
-  bring = tf.raw_ops.Stage(values=[images, labels], shared_name=name)
-  tf.add_to_collection(hooks.FILL, bring)
+  name = labels.op.name  # each tower has a staging area of its own
+  first = tf.raw_ops.Stage(values=[images, labels], shared_name=name)
+  tf.add_to_collection(hooks.FILL, first)
   batch = tf.raw_ops.Unstage(dtypes=[images.dtype, labels.dtype], shared_name=name)
-  with tf.control_dependencies([batch[0]]):  # taken, so that there is room
-    again = tf.raw_ops.Stage(values=[images, labels], shared_name=name)
-  tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, again)
+  with tf.control_dependencies([batch[0]]):  # the area is empty again
+    following = tf.raw_ops.Stage(values=[images, labels], shared_name=name)
+  tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, following)
   return [tf.ensure_shape(got, each.shape)
           for got, each in zip(batch, (images, labels), strict=True)]
 
 
 def _mean(tensors, name=None):
-  """Returns the mean of tensors of one shape; exactly the tensor, if it is one."""
+  """Returns the mean of tensors of one shape; a single tensor comes back unchanged."""
   return tf.multiply(tf.add_n(tensors), 1 / len(tensors), name=name)
 
 
 def _mean_by_nccl(tensors):
-  """As `_mean`, of one tensor a GPU: each GPU adds up a part and tells the others."""
+  """As `_mean`, of one tensor on each GPU: each GPU sums a part and sends it to the others."""
   from tensorflow.python.ops import nccl_ops  # has no public name
   return nccl_ops.all_sum(tensors)[0] / len(tensors)
 
 
 def average_gradients(towers, devices, average='cpu'):
-  """Averages the towers' gradients, in one piece: a message for each variable would take longer.
+  """Averages the towers' gradients in one piece, because one message for each variable is slower.
 
   Args:
     towers: a list, one a tower, of lists of (gradient, variable); all with the same variables.
@@ -139,17 +140,12 @@ def _tower(number, batch, recipe, dtype):
     A dict of name to loss: 'loss/cross_entropy', 'loss/total_loss' and each weight decay, named as
     one device alone names them.
   """
-  with tf.name_scope('tower_%d' % number) as scope:
+  with tf.name_scope('%s_%d' % (cifar10.TOWER_NAME, number)) as scope:
     images, labels = batch
     logits = cifar10.inference(images, recipe, dtype)
     total = cifar10.loss(logits, labels, scope, recipe.label_smoothing)
     losses = tf.get_collection('losses', scope) + [total]
     return {loss.op.name[len(scope):]: loss for loss in losses}
-
-
-def _place(op, home, device):
-  """Returns where an op of a tower goes: a variable home, all else to the tower's device."""
-  return home if op.type == 'VarHandleOp' else device
 
 
 def build(options, devices, average, staged=None):
@@ -159,14 +155,14 @@ def build(options, devices, average, staged=None):
     options: the parsed flags, or anything with their names as attributes.
     devices: of the towers.
     average: as for `average_gradients`.
-    staged: whether each tower's next batch is brought to its device early. If not given: to GPUs,
-      and if input has no end, for batches on their way at the end would be lost.
+    staged: whether each tower's next batch is copied to its device early. If not given: for GPUs,
+      where input has no end. The end of input would lose the staged batches.
 
   Returns:
     The step once the update is done (int64 scalar; running it trains), and the mean loss.
   """
   recipe = cifar10_train.recipe_of(options)
-  dtype = cifar10.compute_dtype(options.use_fp16)
+  dtype = precision.compute_dtype(options.use_fp16)
   if staged is None:
     staged = 'gpu' in devices[0] and options.num_epochs is None
   home = '/cpu:0' if average == 'cpu' else devices[0]  # of the variables
@@ -175,9 +171,11 @@ def build(options, devices, average, staged=None):
   batches, num_examples = cifar10_train.build_input(options, len(devices))
   towers = []
   for number, (device, batch) in enumerate(zip(devices, batches, strict=True)):
-    place = functools.partial(_place, home=home, device=device)
+    # Variables are at home, all else on the tower's device.
+    def place(op, device=device):
+      return home if op.type == 'VarHandleOp' else device
     with tf.device(place), tf.variable_scope(tf.get_variable_scope(), reuse=number > 0):
-      towers.append(_tower(number, _staged(*batch) if staged else batch, recipe, dtype))
+      towers.append(_tower(number, _prefetch(*batch) if staged else batch, recipe, dtype))
   losses = {name: _mean([tower[name] for tower in towers], name) for name in towers[0]}
   tf.get_default_graph().clear_collection('losses')  # the towers'; TensorBoard shows the means
   for name, loss in losses.items():
@@ -187,15 +185,15 @@ def build(options, devices, average, staged=None):
   def compute_gradients(optimizer):
     gradients = []
     for number, (device, tower) in enumerate(zip(devices, towers, strict=True)):
-      with tf.device(device), tf.name_scope('tower_%d' % number):
+      with tf.device(device), tf.name_scope('%s_%d' % (cifar10.TOWER_NAME, number)):
         gradients.append(optimizer.compute_gradients(tower['loss/total_loss']))
     return average_gradients(gradients, devices, average)
 
   with tf.device(home):
     train_op = cifar10.train(
         losses['loss/total_loss'], global_step, len(devices) * options.batch_size, num_examples,
-        recipe, dtype, compute_gradients)
-  with tf.control_dependencies([train_op, *tf.get_collection(tf.GraphKeys.UPDATE_OPS)]):
+        recipe, dtype, recipes.Parallel(compute_gradients))
+  with tf.control_dependencies([train_op]):
     return tf.identity(global_step, 'step'), losses['loss/total_loss']
 
 

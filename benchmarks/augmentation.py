@@ -1,12 +1,12 @@
-"""What augmentation buys: the same budget of steps with each distortion, and with several.
+"""Measures the gain from augmentation: one budget of steps, with each distortion and with several.
 
   python benchmarks/augmentation.py --data_dir cifar10_data/ --out augmentation_runs/
 
-Trains on few pictures, so that a short budget goes over them often and overfitting shows, with the
-trainer and the evaluation that a user runs. Prints training accuracy (on the pictures as they are),
-validation accuracy (training pictures held out: choose by this one), test accuracy and the gap
-between training and test; draws them and their curves. A run that is done is kept in --out, so a
-benchmark that was stopped goes on.
+The trainer and the evaluation are those that a user runs. The training set is small, so even a
+short budget has many epochs and shows overfitting. The benchmark prints the accuracy on undistorted
+training pictures, on the held-out set and on the test set, and the gap between training and test.
+Choose distortions by the held-out set. The benchmark also draws the accuracies and their curves.
+--out keeps each finished run; the same command continues a benchmark that was stopped.
 """
 import contextlib
 import functools
@@ -14,22 +14,21 @@ import io
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # repository root
 
 import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-from cifar10_lib.common import programs  # noqa: E402
-from cifar10_lib.training import checkpoints  # noqa: E402
-import cifar10_input  # noqa: E402
 import cifar10_train  # noqa: E402
 from benchmarks import chart, runs  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
 from cifar10_lib.common.programs import Failure  # noqa: E402
-from cifar10_lib.dataset.download import RECORD_BYTES  # noqa: E402
+from cifar10_lib.dataset import records  # noqa: E402
+from cifar10_lib.training import checkpoints  # noqa: E402
 
 FLAGS = flags.FLAGS
-CHECKPOINTS = 4  # points of a curve
+CHECKPOINTS = 4  # points on each curve
 SETS = {
     'none': 'none',
     'translate': 'translate',
@@ -47,61 +46,64 @@ SETS = {
 
 
 def define_flags():
-  """Defines the flags of this program; where it is only imported, they might clash with others'."""
-  flags.DEFINE_string('out', 'augmentation_runs', 'Directory of data, runs and results.')
+  """Defines the flags of this program; an import alone does not, to avoid duplicate flags."""
+  flags.DEFINE_string('out', 'augmentation_runs', 'Directory for data, runs and results.')
   flags.DEFINE_integer('train_examples', 2000, 'Training pictures.', lower_bound=5)
   flags.DEFINE_integer('held_out_examples', 2500, 'Held-out training pictures.', lower_bound=5)
-  flags.DEFINE_integer('steps', 800, 'Steps of each run.', lower_bound=4)
-  flags.DEFINE_integer('seeds', 3, 'Runs of each set.', lower_bound=1)
+  flags.DEFINE_integer('steps', 800, 'Steps in each run.', lower_bound=4)
+  flags.DEFINE_integer('seeds', 3, 'Runs with each set of distortions.', lower_bound=1)
   flags.adopt_module_key_flags(cifar10)
 
 
 def split(data_dir, out, train_examples, held_out_examples):
-  """Writes the data of the benchmark: the first records of each training file, and the last.
+  """Writes two data directories: the first records of each training file, and a held-out set.
 
   Args:
     data_dir: directory of CIFAR-10.
-    out: directory to write to.
-    train_examples, held_out_examples: records; a fifth of each file's.
+    out: directory for the two data directories.
+    train_examples: number of training records; each of the five files gives a fifth.
+    held_out_examples: number of held-out records, the last of each file; each gives a fifth.
 
   Returns:
-    (training, validation): data directories. The first has the test file as it is, the second the
-    held-out records in its place.
+    The paths (training, validation) of the data directories. Both have the same training records.
+    The first has the original test file; the second has the held-out records as its test file.
 
   Raises:
-    Failure: a record would have to be in both.
+    Failure: the training records and the held-out records overlap.
   """
-  fewest = min(cifar10_input.count_records(cifar10_input.data_files(data_dir)))
+  paths = records.data_files(data_dir)
+  fewest = min(records.count_records(paths))
   if train_examples // 5 + held_out_examples // 5 > fewest:
     raise Failure('--train_examples=%d and --held_out_examples=%d overlap: %s has %d pictures a '
                   'file. Ask for fewer.' % (train_examples, held_out_examples, data_dir, fewest))
-  records = [np.fromfile(path, np.uint8).reshape(-1, RECORD_BYTES)
-             for path in cifar10_input.data_files(data_dir)]
-  test_file, = cifar10_input.data_files(data_dir, eval_data=True)
-  held_out = np.concatenate([part[-(held_out_examples // 5):] for part in records])
+  parts = [np.fromfile(path, np.uint8).reshape(-1, records.RECORD_BYTES) for path in paths]
+  test_file, = records.data_files(data_dir, eval_data=True)
+  held_out = np.concatenate([part[-(held_out_examples // 5):] for part in parts])
   training, validation = (os.path.join(out, name) for name in ('training', 'validation'))
   for directory, test in (training, np.fromfile(test_file, np.uint8)), (validation, held_out):
-    os.makedirs(os.path.join(directory, cifar10_input.DIRECTORY), exist_ok=True)
-    for path, part in zip(cifar10_input.data_files(directory), records, strict=True):
+    paths = records.data_files(directory)
+    os.makedirs(os.path.dirname(paths[0]), exist_ok=True)
+    for path, part in zip(paths, parts, strict=True):
       part[:train_examples // 5].tofile(path)
-    test.tofile(cifar10_input.data_files(directory, eval_data=True)[0])
+    test.tofile(records.data_files(directory, eval_data=True)[0])
   return training, validation
 
 
 def run(augment, seed, steps, batch_size, data_dir, train_dir, scorers):
-  """Trains once and scores.
+  """Trains one network and scores its checkpoints.
 
   Args:
-    augment: distortions, as --augment takes them.
-    seed: of the run.
-    steps, batch_size: the budget.
-    data_dir: of the training pictures.
-    train_dir: for checkpoints.
-    scorers: dict of runs.Scorer: 'training', 'validation' and 'test'.
+    augment: value of --augment.
+    seed: random seed of the run.
+    steps: number of steps.
+    batch_size: pictures in each batch.
+    data_dir: data directory with the training pictures.
+    train_dir: directory for checkpoints.
+    scorers: dict from 'training', 'validation' and 'test' to a runs.Scorer.
 
   Returns:
-    A dict of lists: 'step', and accuracies of 'training' and 'validation' at these steps; 'test'
-    holds one, of the last.
+    A dict of lists. 'step' holds the steps of the checkpoints. 'training' and 'validation' hold the
+    accuracy at each of them, 'test' only that at the last. Accuracies are 0 to 1.
   """
   options = runs.options(
       cifar10_train, data_dir=data_dir, train_dir=train_dir, augment=augment, seed=seed,
@@ -109,7 +111,7 @@ def run(augment, seed, steps, batch_size, data_dir, train_dir, scorers):
       summary_steps=steps, keep_checkpoints=CHECKPOINTS + 1)
   with contextlib.redirect_stdout(io.StringIO()):
     code = cifar10_train.train(options)
-  if code:  # a signal; the next start goes on with this run
+  if code:  # a signal ended the run; the next start continues it
     sys.exit(code)
   paths = [path for path in checkpoints.find_all(train_dir)
            if checkpoints.step_of(path)]
@@ -120,13 +122,13 @@ def run(augment, seed, steps, batch_size, data_dir, train_dir, scorers):
 
 
 def run_all(options):
-  """Runs every set with every seed, but for those that are done; returns all results.
+  """Runs every set with every seed and returns all results; finished runs are read from --out.
 
   Args:
     options: the parsed flags.
 
   Returns:
-    A dict of set to a list of what `run` returned, one a seed.
+    A dict from the name of a set to a list with the result of `run` for each seed.
   """
   training, validation = split(options.data_dir, options.out, options.train_examples,
                                options.held_out_examples)
@@ -148,9 +150,9 @@ def run_all(options):
   return results
 
 
-def _last(runs, kind):
-  """Returns the final accuracies of one kind, an array with one for each seed."""
-  return np.array([each[kind][-1] for each in runs])
+def _last(finished, kind):
+  """Returns the final accuracies of one kind, a float array with one value for each seed."""
+  return np.array([each[kind][-1] for each in finished])
 
 
 def best(results):
@@ -164,17 +166,16 @@ def table(results):
            '| --- | --- | --- | --- | --- |']
   order = sorted(results, key=lambda name: -_last(results[name], 'validation').mean())
   for name in order:
-    runs = results[name]
-    cells = ['%.3f ± %.3f' % (_last(runs, kind).mean(), _last(runs, kind).std(ddof=1)
-                              if len(runs) > 1 else 0)
-             for kind in ('training', 'validation', 'test')]
-    gap = (_last(runs, 'training') - _last(runs, 'test')).mean()
+    finals = {kind: _last(results[name], kind) for kind in ('training', 'validation', 'test')}
+    cells = ['%.3f ± %.3f' % (final.mean(), final.std(ddof=1) if len(final) > 1 else 0)
+             for final in finals.values()]
+    gap = (finals['training'] - finals['test']).mean()
     lines.append('| %s | %s | %.3f |' % (name, ' | '.join(cells), gap))
   return '\n'.join(lines)
 
 
 def draw(results, path):
-  """Draws final accuracies as bars and three sets' curves over steps, into a PNG file."""
+  """Draws a PNG file: bars of all final accuracies, and the curves of three sets over steps."""
   with chart.panels(path, 2, size=(12, 5)) as (bars, curves):
     order = sorted(results, key=lambda name: _last(results[name], 'test').mean())
     place = np.arange(len(order))
@@ -188,7 +189,7 @@ def draw(results, path):
     for name, colour in zip(shown, ('#b03535', '#3572b0', '#3a8f4a'), strict=False):
       for kind, style in ('training', '--'), ('validation', '-'):
         each_run = results[name]
-        steps = each_run[0]['step']  # a run that was stopped once saved at others
+        steps = each_run[0]['step']  # a run that was stopped has other steps
         mean = np.mean([np.interp(steps, each['step'], each[kind]) for each in each_run], axis=0)
         curves.plot(steps, mean, style, color=colour, marker='o', label='%s, %s' % (name, kind))
     curves.set(xlabel='steps', ylabel='accuracy', ylim=(0, 1))
@@ -211,5 +212,5 @@ def main(argv):
 
 if __name__ == '__main__':
   define_flags()
-  FLAGS.set_default('batch_size', 32)  # more steps out of few pictures
+  FLAGS.set_default('batch_size', 32)  # more steps in each epoch of few pictures
   programs.run(main)

@@ -1,4 +1,4 @@
-"""Tests of the benchmark of augmentation: tiny runs."""
+"""Tests of the benchmark of augmentation, with tiny runs."""
 import contextlib
 import io
 import os
@@ -8,10 +8,9 @@ from unittest import mock
 
 import numpy as np
 
-import cifar10_input
-from cifar10_lib.dataset import sample
 from benchmarks import augmentation
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import records, sample
 
 
 class AugmentationBenchmarkTest(tf.test.TestCase):
@@ -27,13 +26,13 @@ class AugmentationBenchmarkTest(tf.test.TestCase):
     training, validation = augmentation.split(self.data_dir, self.out, 40, 25)
     def read(paths):
       return [np.fromfile(path, np.uint8).reshape(-1, 3073) for path in paths]
-    whole = read(cifar10_input.data_files(self.data_dir))
-    for part, file in zip(whole, read(cifar10_input.data_files(training)), strict=True):
+    whole = read(records.data_files(self.data_dir))
+    for part, file in zip(whole, read(records.data_files(training)), strict=True):
       self.assertAllEqual(file, part[:8])
-    self.assertAllEqual(read(cifar10_input.data_files(validation, True))[0],
+    self.assertAllEqual(read(records.data_files(validation, True))[0],
                         np.concatenate([part[15:] for part in whole]))
-    self.assertAllEqual(read(cifar10_input.data_files(training, True))[0],
-                        read(cifar10_input.data_files(self.data_dir, True))[0])
+    self.assertAllEqual(read(records.data_files(training, True))[0],
+                        read(records.data_files(self.data_dir, True))[0])
 
   def testRunsOnceAndGoesOn(self):
     options = types.SimpleNamespace(

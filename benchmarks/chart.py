@@ -1,15 +1,15 @@
-"""Charts without a screen, as PNG files."""
+"""Draws charts into PNG files, without a screen."""
 import contextlib
 
 
 @contextlib.contextmanager
 def panels(path, columns, size):
-  """Yields axes side by side to draw into, then writes them.
+  """Yields axes side by side to draw into, then writes them to a file.
 
   Args:
-    path: of the PNG file.
-    columns: how many axes.
-    size: width and height of all, inches; 72 pixels each.
+    path: the PNG file to write.
+    columns: number of axes.
+    size: width and height of the whole figure in inches of 72 pixels.
 
   Yields:
     A list of matplotlib's Axes.

@@ -1,11 +1,11 @@
-"""One device, towers and workers: how fast each trains with the same pictures a step, how well.
+"""Compares the speed and accuracy of training on one device, with towers and with workers.
 
   python benchmarks/devices.py --data_dir cifar10_data/ --out devices/
 
-Runs each program in turn, as a user types it, several rounds, on an otherwise idle machine, and
-scores the checkpoint that it ends with. All update by the mean gradient of 128 pictures, so the
-precision should differ by chance alone. On one machine they share its cores: what is measured is
-what the way costs, not what it gains.
+Runs each program by turns, with a user's command line, for several rounds, and scores its last
+checkpoint. The machine should be otherwise idle. Each update uses the mean gradient of 128
+pictures, so precision should differ only by chance. All devices share the cores of one machine. So
+this measures what each method costs, not what it gains on more hardware.
 """
 import os
 import re
@@ -13,19 +13,19 @@ import statistics
 import subprocess
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # finds cifar10
 
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-from cifar10_lib.common import programs  # noqa: E402
-from cifar10_lib.training import checkpoints  # noqa: E402
 from benchmarks import runs  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
 from cifar10_lib.common.programs import Failure  # noqa: E402
+from cifar10_lib.training import checkpoints  # noqa: E402
 
 FLAGS = flags.FLAGS
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PICTURES = 128  # a step
+PICTURES = 128  # in a step, over all devices
 ALONE = 'one device'
 PROGRAMS = {
     ALONE: ('cifar10_train.py', '--batch_size=128'),
@@ -39,30 +39,30 @@ PROGRAMS = {
 
 
 def define_flags():
-  """Defines the flags of this program; where it is only imported, they might clash with others'."""
-  flags.DEFINE_string('out', 'devices', 'Directory of runs and results.')
-  flags.DEFINE_integer('rounds', 3, 'Times that each program runs.', lower_bound=1)
-  flags.DEFINE_integer('steps', 600, 'Steps of a run.', lower_bound=100)
-  flags.DEFINE_enum('recipe', 'fast', sorted(cifar10.RECIPES), 'How to train.')
-  flags.DEFINE_integer('warmup', 50, 'Steps that are not timed.', lower_bound=10)
+  """Defines the flags of this program. An import does not, so that flags do not clash."""
+  flags.DEFINE_string('out', 'devices', 'Directory for runs and results.')
+  flags.DEFINE_integer('rounds', 3, 'Number of runs of each program.', lower_bound=1)
+  flags.DEFINE_integer('steps', 600, 'Number of steps in a run.', lower_bound=100)
+  flags.DEFINE_enum('recipe', 'fast', sorted(cifar10.RECIPES), 'Recipe to train with.')
+  flags.DEFINE_integer('warmup', 50, 'Steps before timing starts.', lower_bound=10)
   flags.adopt_module_key_flags(cifar10)
 
 
 def rate(log, warmup):
-  """Returns images/s between a trainer's log line at or after `warmup` steps and its last."""
+  """Returns images/s from a trainer's first log line at or after `warmup` steps to its last."""
   at = runs.times(log)
   first, last = min(step for step in at if step >= warmup), max(at)
   return PICTURES * (last - first) / (at[last] - at[first])
 
 
 def run(arguments, directory, options, scorer):
-  """Runs one program.
+  """Runs one program and scores its last checkpoint.
 
   Returns:
     A dict of 'images/s' and 'precision'.
 
   Raises:
-    Failure: it failed.
+    Failure: the program failed.
   """
   command = [sys.executable, os.path.join(ROOT, arguments[0]), *arguments[1:],
              '--data_dir=' + options.data_dir, '--train_dir=' + directory,
@@ -76,7 +76,7 @@ def run(arguments, directory, options, scorer):
 
 
 def table(results):
-  """Returns a Markdown table of medians and ranges, ratios to one device, and precisions."""
+  """Returns a Markdown table: medians and ranges, ratios to one device, and precisions."""
   lines = ['| | images/s | of one device | precision @ 1, each run |', '| --- | --- | --- | --- |']
   alone = [each['images/s'] for each in results[ALONE]]
   for name, repeats in results.items():

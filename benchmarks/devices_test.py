@@ -1,4 +1,4 @@
-"""Tests of how programs on several devices are compared."""
+"""Tests of the comparison of programs on several devices."""
 import os
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from cifar10_lib.common.tf1 import tf
 class DevicesTest(tf.test.TestCase):
 
   def testRate(self):
-    """Between the first line after the warm-up and the last; other lines do not matter."""
+    """The rate spans the first line after the warm-up to the last; other lines are ignored."""
     log = ('worker 0: process 7\n'
            '2026-11-25 08:00:00.000000: step 1, loss = 4.67 (first step after 2.0 sec)\n'
            '2026-11-25 08:00:09.500000: step 50, loss = 4.00 (1.0 examples/sec; ...)\n'
@@ -29,7 +29,7 @@ class DevicesTest(tf.test.TestCase):
         '| towers | 155 (90-220) | 1.00 (0.90-1.10) | 0.510, 0.610 |'])
 
   def testFlagsAreItsOwn(self):
-    """As a program, where those of the evaluator are there too."""
+    """Run as a program, its flags do not clash with the evaluator's."""
     done = subprocess.run([sys.executable, os.path.abspath(devices.__file__), '--help'],
                           capture_output=True, text=True, timeout=120, check=False)
     self.assertIn('--warmup', done.stdout + done.stderr)

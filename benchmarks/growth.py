@@ -1,44 +1,44 @@
-"""What a step costs as things grow: with the steps done, the data's size, the batch's size.
+"""Measures the cost of a step as the step count, the data and the batch size grow.
 
   python benchmarks/growth.py --data_dir cifar10_data/ --out growth/
 
-Trains by this project's trainer, each time in a process of its own on an otherwise idle machine,
-and prints three Markdown tables. The data of ten times the size is the training files ten times
-over, written to --out (1.5 GB) and removed at the end.
+Trains with this project's trainer, each time in its own process, and prints three Markdown tables.
+The machine should be otherwise idle. The enlarged data repeats the training files ten times. The
+program writes it to --out (1.5 GB) and removes it at the end.
 """
 import os
 import shutil
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # finds cifar10
 
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-from cifar10_lib.common import programs  # noqa: E402
-import cifar10_input  # noqa: E402
 from benchmarks import speed  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
+from cifar10_lib.dataset import records  # noqa: E402
 
 FLAGS = flags.FLAGS
 BATCH_SIZES = (32, 64, 128, 256, 512, 1024)
-TIMES = 10  # the data
-PARTS_OF_LONG = 10  # rows of the table
+TIMES = 10  # factor by which the data grows
+PARTS_OF_LONG = 10  # rows of the long run's table
 
 
 def define_flags():
-  """Defines the flags of this program; where it is only imported, they might clash with others'."""
-  flags.DEFINE_string('out', 'growth', 'Directory of the enlarged data.')
-  flags.DEFINE_integer('long_steps', 10000, 'Steps of the long run.', lower_bound=100)
-  flags.DEFINE_integer('short_steps', 200, 'Steps of every other run.', lower_bound=20)
+  """Defines the flags of this program. An import does not, so that flags do not clash."""
+  flags.DEFINE_string('out', 'growth', 'Directory for the enlarged data.')
+  flags.DEFINE_integer('long_steps', 10000, 'Number of steps in the long run.', lower_bound=100)
+  flags.DEFINE_integer('short_steps', 200, 'Number of steps in every other run.', lower_bound=20)
   flags.adopt_module_key_flags(cifar10)
 
 
 def enlarge(data_dir, target):
-  """Writes the training files TIMES over, and the test file as it is; returns the directory."""
-  os.makedirs(os.path.join(target, cifar10_input.DIRECTORY), exist_ok=True)
+  """Writes the training files TIMES times and the test file once; returns the directory."""
+  os.makedirs(os.path.join(target, records.DIRECTORY), exist_ok=True)
   for kind, times in (False, TIMES), (True, 1):
-    for source, path in zip(cifar10_input.data_files(data_dir, kind),
-                            cifar10_input.data_files(target, kind), strict=True):
+    for source, path in zip(records.data_files(data_dir, kind),
+                            records.data_files(target, kind), strict=True):
       with open(path, 'wb') as file:
         for _ in range(times):
           with open(source, 'rb') as part:
@@ -47,19 +47,19 @@ def enlarge(data_dir, target):
 
 
 def train(data_dir, steps, warmup, *more):
-  """Measures training in a process of its own; returns what it printed."""
+  """Trains in its own process; returns the dict of measurements that it printed."""
   return speed.measure(speed.PROGRAMS[0], 'training', data_dir, warmup, steps, more=more)
 
 
 def between(result, begin, end):
-  """Returns milliseconds a step between two steps that the log has."""
-  def total(step):  # from the first step on
+  """Returns the milliseconds a step between two steps that the log contains."""
+  def total(step):  # milliseconds since the first step
     return result['ms by step'][str(step)] * (step - 1) if step > 1 else 0.0
   return (total(end) - total(begin)) / (end - begin)
 
 
 def over_steps(result, steps):
-  """Returns the table of one long run."""
+  """Returns the Markdown table of the long run."""
   part = steps // PARTS_OF_LONG // 10 * 10
   lines = ['| steps | ms a step |', '| --- | --- |']
   for end in range(part, PARTS_OF_LONG * part + 1, part):
@@ -69,14 +69,14 @@ def over_steps(result, steps):
 
 
 def row(name, result, batch_size):
-  """Returns a row: milliseconds a step, microseconds a picture, first step, memory."""
+  """Returns a table row: ms a step, us a picture, seconds to the first step, peak MiB."""
   picture = 1e6 / result['images/s']
   return '| %s | %.1f | %.0f | %.1f | %.0f |' % (
       name, picture * batch_size / 1e3, picture, result['first step s'], result['peak MiB'])
 
 
 def head(what):
-  """Returns the first two lines of a table of rows."""
+  """Returns the two head lines of a table of rows."""
   return '| %s | ms a step | us a picture | first step s | peak MiB |\n%s|' % (what, '| --- ' * 5)
 
 

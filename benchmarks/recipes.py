@@ -1,18 +1,18 @@
-"""What recipes reach, in how many steps and seconds, and what each part of the fast one gives.
+"""Measures the accuracy and time of recipes, and the contribution of each part of the fast one.
 
   python benchmarks/recipes.py --data_dir cifar10_data/ --out recipes/
 
-Trains every recipe of --runs several times, by the trainer and the evaluation that a user runs, so
-without a fixed seed, and scores each checkpoint. Prints a Markdown table of mean and spread, and
-draws precision over seconds. Results are kept in --out and training goes on from its checkpoints,
-so a benchmark that was stopped goes on where it was; with other settings it wants another --out.
+Trains every recipe of --runs several times and scores each checkpoint. It uses the trainer and the
+evaluation that a user runs, so the seed is not fixed. It prints a Markdown table of mean and
+spread, and draws precision over seconds. Results and checkpoints stay in --out, so a stopped
+benchmark resumes where it was. Other settings need another --out.
 
-How long a step takes is told by short runs at the end, by turns: hours of training meet a machine
-that drifts, and other programs. So training itself may go on beside other work; leave the machine
-idle for the end.
+Short runs at the end, by turns, measure the time of a step. Hours of training would include the
+machine's drift and other programs. So training may run beside other work. Leave the machine idle
+for the end.
 
-Choose by --score=validation: 5,000 training pictures are held out, and scored. --score=test trains
-on all pictures and scores the test file: for the final table, when all is chosen.
+Choose settings with --score=validation: it holds out 5,000 training pictures and scores them. Use
+--score=test for the final table: it trains on all pictures and scores the test file.
 
   python benchmarks/recipes.py --data_dir cifar10_data/ --out ablation/ --runs=ablation
 """
@@ -24,110 +24,118 @@ import statistics
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # finds cifar10
 
 import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-from cifar10_lib.common import programs  # noqa: E402
-from cifar10_lib.training import checkpoints  # noqa: E402
 import cifar10_train  # noqa: E402
 from benchmarks import chart, runs  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
 from cifar10_lib.common.programs import Failure  # noqa: E402
+from cifar10_lib.training import checkpoints  # noqa: E402
+from cifar10_lib.training import run as trainer_run  # noqa: E402
 
 FLAGS = flags.FLAGS
-FAST, TUTORIAL = cifar10.FAST, cifar10.TUTORIAL
-KEEP = 10000  # checkpoints of a run: all, for each is a point of its curve
-SETTINGS = 'settings.json'  # beside the checkpoints: what a run was begun with
-
-
-def _distorted(augment, long_augment=None):
-  """Returns the fast recipe with other distortions; those of long runs the same, if not given."""
-  return FAST._replace(augment=augment, long_augment=long_augment or augment)
-
-
-ABLATION = {
-    'the fast recipe': FAST,
-    'no Muon': FAST._replace(muon_rate=0.0),
-    'no Muon, no momentum, rate 0.1': FAST._replace(muon_rate=0.0, momentum=0.0, learning_rate=0.1),
-    'no warm-up': FAST._replace(warmup=0.0),
-    'rate constant, no warm-up': FAST._replace(epochs_per_decay=350.0),
-    "the tutorial's average": FAST._replace(moving_average_decay=0.9999),
-    "Muon's rate and decay not by the length": FAST._replace(muon_steps=None),
-    "Muon's steps of local3 as often as the others": FAST._replace(muon_every=1),
-    'no decay of weights by Muon': FAST._replace(muon_decay=0.0),
-    "the tutorial's decay of weights": FAST._replace(muon_decay=0.0, weight_decay=0.004,
-                                                     long_weight_decay=0.004),
-    'no weight decay in the loss': FAST._replace(weight_decay=0.0),
-    'weight decay in the loss': FAST._replace(long_weight_decay=FAST.weight_decay),
-    'label smoothing 0.1': FAST._replace(label_smoothing=0.1),
-    'no mixup': FAST._replace(mixup=0.0),
-    'mixup by Beta(0.2, 0.2)': FAST._replace(mixup_steps=None),
-    "the tutorial's distortions": _distorted(TUTORIAL.augment),
-    'with contrast': _distorted('%s,contrast:0.6-1.4' % FAST.augment,
-                                '%s,contrast:0.6-1.4' % FAST.long_augment),
-    'crop of 4 pixels throughout': _distorted('crop:4,flip'),
-    'crop from 4 pixels to 1': _distorted('crop:4..1,flip'),
-    'crop of 1 pixel throughout': _distorted('crop:1,flip'),
-    'no crop': _distorted('flip'),
-    'no flip': _distorted('crop:4..1', 'crop:4'),
-    'no distortion': _distorted('none'),
-}
+KEEP = 10000  # checkpoints of a run to keep: all, because each is a point of its curve
+SETTINGS = 'settings.json'  # beside the checkpoints: the settings at the start of a run
 
 
 def define_flags():
-  """Defines the flags of this program; where it is only imported, they might clash with others'."""
-  flags.DEFINE_string('out', 'recipes', 'Directory of runs and results.')
+  """Defines the flags of this program. An import does not, so that flags do not clash."""
+  flags.DEFINE_string('out', 'recipes', 'Directory for runs and results.')
   flags.DEFINE_list('runs', ['fast:4000', 'fast:12000'],
-                    'RECIPE:STEPS, with commas between; or ablation, which leaves out one part of '
-                    'the fast recipe after the other.')
-  flags.DEFINE_integer('ablation_steps', 4000, 'Steps of each run of the ablation.', lower_bound=1)
-  flags.DEFINE_integer('seeds', 3, 'Independent runs of each.', lower_bound=1)
-  flags.DEFINE_integer('points', 8, 'Checkpoints that are scored on the way.', lower_bound=1)
-  flags.DEFINE_integer('pace_steps', 150, 'Steps that are timed of each, in each round.',
+                    'RECIPE:STEPS, separated by commas; or ablation, which changes one part of the '
+                    'fast recipe in each run.')
+  flags.DEFINE_integer('ablation_steps', 4000, 'Number of steps in each run of the ablation.',
                        lower_bound=1)
-  flags.DEFINE_integer('pace_rounds', 3, 'Rounds in which they are.', lower_bound=1)
-  flags.DEFINE_enum('score', 'validation', ['validation', 'test'], 'What to score on.')
-  flags.DEFINE_list('score_views', ['1'], 'Views to score the last checkpoint with.')
+  flags.DEFINE_integer('seeds', 3, 'Number of independent runs of each.', lower_bound=1)
+  flags.DEFINE_integer('points', 8, 'Number of checkpoints to score in a run.', lower_bound=1)
+  flags.DEFINE_integer('pace_steps', 150, 'Timed steps of each, in each round.',
+                       lower_bound=1)
+  flags.DEFINE_integer('pace_rounds', 3, 'Number of rounds of timing.', lower_bound=1)
+  flags.DEFINE_enum('score', 'validation', ['validation', 'test'], 'Pictures to score.')
+  flags.DEFINE_list('score_views', ['1'], 'Numbers of views to score the last checkpoint with.')
   flags.adopt_module_key_flags(cifar10)
 
 
+def ablation(steps):
+  """Returns the fast recipe for a run of `steps`, whole and with one part changed in each row.
+
+  A change that equals the whole recipe at this length has no row.
+
+  Args:
+    steps: number of training steps.
+
+  Returns:
+    A dict from name to Recipe, 'the fast recipe' first.
+  """
+  whole = cifar10.RECIPES['fast'](steps)
+  shortest = cifar10.RECIPES['fast'](1)  # has the numbers that long runs change
+  changes = {
+      'no Muon': dict(muon_rate=0.0),
+      'no Muon, no momentum, rate 0.1': dict(muon_rate=0.0, momentum=0.0, learning_rate=0.1),
+      'no warm-up': dict(warmup_steps=0.0),
+      'rate constant, no warm-up': dict(warmup_steps=0.0, final_rate=1.0),
+      "the tutorial's average": dict(moving_average_decay=cifar10.MOVING_AVERAGE_DECAY),
+      "Muon's rate and decay not by the length": dict(muon_rate=shortest.muon_rate,
+                                                      muon_decay=shortest.muon_decay),
+      "Muon's steps of local3 as often as the others": dict(muon_every=1),
+      'no decay of weights by Muon': dict(muon_decay=0.0),
+      "the tutorial's decay of weights": dict(muon_decay=0.0, weight_decay=cifar10.WEIGHT_DECAY),
+      'no weight decay in the loss': dict(weight_decay=0.0),
+      'weight decay in the loss': dict(weight_decay=shortest.weight_decay),
+      'label smoothing 0.1': dict(label_smoothing=0.1),
+      'no mixup': dict(mixup=0.0),
+      'mixup by Beta(0.2, 0.2)': dict(mixup=0.2),
+      "the tutorial's distortions": dict(augment=cifar10.tutorial().augment),
+      'with contrast': dict(augment='%s,contrast:0.6-1.4' % whole.augment),
+      'crop of 4 pixels throughout': dict(augment='crop:4,flip'),
+      'crop from 4 pixels to 1': dict(augment='crop:4..1,flip'),
+      'crop of 1 pixel throughout': dict(augment='crop:1,flip'),
+      'no crop': dict(augment='flip'),
+      'no flip': dict(augment=whole.augment.replace(',flip', '')),
+      'no distortion': dict(augment='none'),
+  }
+  rows = {name: whole._replace(**fields) for name, fields in changes.items()}
+  return {'the fast recipe': whole} | {
+      name: recipe for name, recipe in rows.items() if recipe != whole}
+
+
 def planned(texts, ablation_steps):
-  """Returns what to run; of the ablation, what differs from the whole recipe at that length.
+  """Returns the runs to make.
 
   Args:
     texts: list of 'RECIPE:STEPS', or ['ablation'].
-    ablation_steps: of each run of the ablation.
+    ablation_steps: number of steps in each run of the ablation.
 
   Returns:
-    A dict of name to (Recipe, steps).
+    A dict from name to Recipe; its `max_steps` is the number of steps to train.
 
   Raises:
     Failure: a text is neither.
   """
   if texts == ['ablation']:
-    whole = cifar10.fitted(FAST, ablation_steps)
-    return {name: (recipe, ablation_steps) for name, recipe in ABLATION.items()
-            if recipe is FAST or cifar10.fitted(recipe, ablation_steps) != whole}
+    return ablation(ablation_steps)
   plan = {}
   for text in texts:
     name, _, steps = text.partition(':')
     if name not in cifar10.RECIPES or not steps.isdigit() or not int(steps):
       raise Failure('--runs: %r is not RECIPE:STEPS with a recipe of %s, nor ablation.'
                     % (text, ', '.join(sorted(cifar10.RECIPES))))
-    plan['%s, %s steps' % (name, steps)] = cifar10.RECIPES[name], int(steps)
+    plan['%s, %s steps' % (name, steps)] = cifar10.RECIPES[name](int(steps))
   return plan
 
 
 def _held_out(options):
-  """Returns how many training pictures are held out: none, where the test file is scored."""
+  """Returns the number of held-out training pictures: 0 where the test file is scored."""
   return options.validation_examples if options.score == 'validation' else 0
 
 
 def _train_options(recipe, steps, directory, options, save_steps):
-  """Returns the trainer's options for a recipe, whatever its name."""
-  cifar10.RECIPES['benchmark'] = recipe
+  """Returns the trainer's options for `steps` of any Recipe, registered or not."""
+  cifar10.RECIPES['benchmark'] = lambda max_steps: recipe
   return runs.options(
       cifar10_train, data_dir=options.data_dir, train_dir=directory, batch_size=options.batch_size,
       max_steps=steps, recipe='benchmark', augment=None,
@@ -136,33 +144,33 @@ def _train_options(recipe, steps, directory, options, save_steps):
 
 
 def _train(train):
-  """Trains, or goes on, as the trainer does; returns the checkpoints, those of stops too."""
+  """Trains or resumes as the trainer does; returns all checkpoints, including those of stops."""
   with contextlib.redirect_stdout(io.StringIO()):
     code = cifar10_train.train(train)
-  if code:  # a signal; the next start goes on with this run
+  if code:  # ended by a signal; the next start resumes this run
     sys.exit(code)
   return checkpoints.find_all(train.train_dir)
 
 
-def _run_options(recipe, steps, directory, options):
-  """Returns the trainer's options for a run that is scored."""
+def _run_options(recipe, directory, options):
+  """Returns the trainer's options for a scored run."""
+  steps = recipe.max_steps
   return _train_options(recipe, steps, directory, options, max(1, steps // options.points))
 
 
-def run(recipe, steps, directory, options):
-  """Trains once, or goes on, and scores.
+def run(recipe, directory, options):
+  """Trains or resumes one run, and scores its checkpoints.
 
   Args:
-    recipe: a Recipe.
-    steps: the budget.
-    directory: for checkpoints.
+    recipe: a Recipe; its `max_steps` is the number of steps to train.
+    directory: directory for checkpoints.
     options: the parsed flags.
 
   Returns:
-    A dict of lists 'step' and 'precision', one a checkpoint, and a dict 'views' of the last
-    checkpoint's precision by views.
+    A dict of 'step' and 'precision', lists with one entry for each checkpoint, and 'views', a dict
+    from the number of views to the precision of the last checkpoint.
   """
-  paths = _train(_run_options(recipe, steps, directory, options))
+  paths = _train(_run_options(recipe, directory, options))
   scorers = {
       views: runs.Scorer(data_dir=options.data_dir, batch_size=options.batch_size, views=views,
                          eval_data=options.score, validation_examples=_held_out(options))
@@ -173,7 +181,7 @@ def run(recipe, steps, directory, options):
 
 
 def pace(recipe, options):
-  """Returns the seconds of a step: those from one checkpoint of a new run to the next."""
+  """Returns the seconds a step, from one checkpoint of a new run to the next."""
   count = options.pace_steps
   with tempfile.TemporaryDirectory() as directory:
     *_, first, last = _train(_train_options(recipe, 2 * count, directory, options, count))
@@ -181,39 +189,39 @@ def pace(recipe, options):
 
 
 def paces(options):
-  """Times all that is planned, by turns, once.
+  """Times every planned run once in each round, by turns.
 
   Returns:
-    A dict of name to a list of seconds a step, one a round.
+    A dict from name to a list of seconds a step, one for each round.
   """
   found = {}
   for number in range(options.pace_rounds):
-    for name, (recipe, _) in planned(options.runs, options.ablation_steps).items():
+    for name, recipe in planned(options.runs, options.ablation_steps).items():
       found.setdefault(name, []).append(pace(recipe, options))
       print('round %d %-28s %.1f ms a step' % (number + 1, name, 1e3 * found[name][-1]), flush=True)
   return found
 
 
 def _planned_runs(options):
-  """Yields seed, name, Recipe, steps and directory of each run, in the order in which they go."""
+  """Yields seed, name, Recipe and directory of each run, in the order of the runs."""
   for seed in range(options.seeds):
-    for name, (recipe, steps) in planned(options.runs, options.ablation_steps).items():
-      yield seed, name, recipe, steps, os.path.join(options.out, '%s-%s-%d-%d' % (
-          name.replace(' ', '_').replace(',', ''), options.score, steps, seed))
+    for name, recipe in planned(options.runs, options.ablation_steps).items():
+      yield seed, name, recipe, os.path.join(options.out, '%s-%s-%d-%d' % (
+          name.replace(' ', '_').replace(',', ''), options.score, recipe.max_steps, seed))
 
 
-def _settings(recipe, steps, directory, options):
-  """Returns what the result of a run depends on, by name."""
-  train = _run_options(recipe, steps, directory, options)
-  return cifar10_train.hyper_parameters(train) | {
+def _settings(recipe, directory, options):
+  """Returns the settings that the result of a run depends on, as a dict."""
+  train = _run_options(recipe, directory, options)
+  return trainer_run.hyper_parameters(train, recipe) | {
       'points': options.points, 'score_views': options.score_views}
 
 
 def check_settings(options):
-  """Raises Failure if a planned run was begun with other settings: a table is of one piece."""
-  for _, _, recipe, steps, directory in _planned_runs(options):
+  """Raises Failure if a planned run started with other settings, which must not mix in a table."""
+  for _, _, recipe, directory in _planned_runs(options):
     path = os.path.join(directory, SETTINGS)
-    now = _settings(recipe, steps, directory, options)
+    now = _settings(recipe, directory, options)
     begun = runs.read(path) or now
     other = sorted(name for name in {**begun, **now} if begun.get(name) != now.get(name))
     if other:
@@ -222,7 +230,7 @@ def check_settings(options):
 
 
 def check_paces(path, options):
-  """Raises Failure if the paces that are kept are of other runs: by turns means all at once."""
+  """Raises Failure if the stored paces lack a run: all runs must be timed together, by turns."""
   timed = runs.read(path)
   absent = planned(options.runs, options.ablation_steps).keys() - (timed or {}).keys()
   if timed is not None and absent:
@@ -231,22 +239,22 @@ def check_paces(path, options):
 
 
 def run_all(options):
-  """Runs what is planned with every seed, but for what is done; returns name to list of results."""
-  check_settings(options)  # of all, before the first takes its hours
+  """Makes every planned run that is not done; returns a dict from name to a list of results."""
+  check_settings(options)  # checks all runs before the first, which may take hours
   results = {}
-  for seed, name, recipe, steps, directory in _planned_runs(options):
+  for seed, name, recipe, directory in _planned_runs(options):
     os.makedirs(directory, exist_ok=True)
     runs.kept(os.path.join(directory, SETTINGS),
-              functools.partial(_settings, recipe, steps, directory, options))
+              functools.partial(_settings, recipe, directory, options))
     last = runs.kept(os.path.join(directory, 'result.json'),
-                     functools.partial(run, recipe, steps, directory, options))
+                     functools.partial(run, recipe, directory, options))
     results.setdefault(name, []).append(last)
     print('seed %d %-28s %.4f' % (seed, name, last['precision'][-1]), flush=True)
   return results
 
 
 def steps_to(result, precision):
-  """Returns after how many steps a run first had a precision, between checkpoints by a line."""
+  """Returns the step at which a run first reached a precision, interpolated linearly; or None."""
   at, values = result['step'], result['precision']
   for i in range(1, len(at)):
     if values[i] >= precision:
@@ -259,9 +267,9 @@ def table(results, seconds, goals=(0.7, 0.75, 0.8)):
   """Returns mean and standard deviation of each run as a Markdown table.
 
   Args:
-    results: a dict of name to a list of what `run` returned.
-    seconds: what `paces` returned.
-    goals: precisions, to tell after how many seconds they were reached.
+    results: a dict from name to a list of results of `run`.
+    seconds: the result of `paces`.
+    goals: precisions; the table has the seconds to each.
   """
   views = sorted({count for repeats in results.values() for each in repeats
                   for count in each['views']}, key=int)
@@ -285,10 +293,10 @@ def table(results, seconds, goals=(0.7, 0.75, 0.8)):
 
 
 def draw(results, seconds, path):
-  """Draws precision over seconds, one line a run and a colour a name, into a PNG file."""
+  """Draws precision over seconds into a PNG file: a line for each run, a colour for each name."""
   with chart.panels(path, 1, size=(10, 6)) as (axes,):
     for number, (name, repeats) in enumerate(results.items()):
-      for i, each in enumerate(repeats):  # where one was stopped, it has points of its own
+      for i, each in enumerate(repeats):  # a stopped run has other steps than the rest
         at = statistics.median(seconds[name]) * np.array(each['step'][1:])
         axes.plot(at, each['precision'][1:], marker='.', color='C%d' % (number % 10),
                   label=None if i else name)
@@ -301,7 +309,7 @@ def main(argv):
   del argv
   cifar10.maybe_download_and_extract()
   timed = os.path.join(FLAGS.out, 'paces.json')
-  check_paces(timed, FLAGS)  # hours before they are asked for
+  check_paces(timed, FLAGS)  # fails now, not after hours of training
   results = run_all(FLAGS)
   seconds = runs.kept(timed, functools.partial(paces, FLAGS))
   print(table(results, seconds))

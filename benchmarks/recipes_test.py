@@ -1,4 +1,4 @@
-"""Tests of how runs of recipes are planned and told."""
+"""Tests of the benchmark of recipes: planning, running, tables."""
 import contextlib
 import io
 import json
@@ -9,10 +9,11 @@ import types
 from unittest import mock
 
 import cifar10
-from cifar10_lib.dataset import sample
 from benchmarks import recipes
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import sample
+from cifar10_lib.training import recipes as training
 
 
 def result(steps, precision, views):
@@ -23,14 +24,14 @@ class RecipesTest(tf.test.TestCase):
 
   def testPlan(self):
     self.assertEqual(recipes.planned(['fast:40', 'tutorial:600'], 7),
-                     {'fast, 40 steps': (cifar10.FAST, 40),
-                      'tutorial, 600 steps': (cifar10.TUTORIAL, 600)})
+                     {'fast, 40 steps': training.fast(40),
+                      'tutorial, 600 steps': cifar10.tutorial(600)})
     ablation = recipes.planned(['ablation'], 7)
-    self.assertEqual({steps for _, steps in ablation.values()}, {7})
-    self.assertEqual([name for name, (recipe, _) in ablation.items() if recipe == cifar10.FAST],
-                     ['the fast recipe'])  # each other leaves something out
-    self.assertLen({recipe for recipe, _ in ablation.values()}, len(ablation))
-    # What is the recipe's own at a length is no row there.
+    self.assertEqual({recipe.max_steps for recipe in ablation.values()}, {7})
+    self.assertEqual([name for name, recipe in ablation.items() if recipe == training.fast(7)],
+                     ['the fast recipe'])  # every other row changes something
+    self.assertLen(set(ablation.values()), len(ablation))
+    # A change that equals the recipe at a length has no row there.
     short, long, longest = (set(recipes.planned(['ablation'], steps))
                             for steps in (7, 24000, 60000))
     self.assertEqual(short - long, {'crop of 4 pixels throughout', 'no weight decay in the loss'})
@@ -57,7 +58,7 @@ class RecipesTest(tf.test.TestCase):
             '| precision @ 1 (18 views) | s to 0.75 | s to 0.85 |',
             '| --- | --- | --- | --- | --- | --- | --- | --- |',
             '| a | 2 | 200 | 40 | 0.8500 ± 0.0707 | 0.9300 ± 0.0141 | 28 | - |'])
-    # Of one run there is no spread to tell.
+    # One run has no spread.
     self.assertEndsWith(recipes.table({'a': runs[:1]}, {'a': [0.2]}, goals=(0.75,)),
                         '| a | 1 | 200 | 40 | 0.9000 | 0.9200 | 25 |')
 
@@ -74,20 +75,21 @@ class RecipesTest(tf.test.TestCase):
       with mock.patch.object(recipes, 'run', side_effect=AssertionError('it was done')):
         self.assertEqual(recipes.run_all(options), results)
     found, = results['fast, 6 steps']
-    # Runs of one table are of one piece.
+    # Runs of one table must have the same settings.
     for changes, other in [(dict(use_fp16=True), 'use_fp16'), (dict(score_views=['1']), 'score_v'),
                            (dict(batch_size=8, points=3), 'batch_size and points')]:
       with self.assertRaisesRegex(Failure, 'is of a run with another %s.*--out' % other):
         recipes.run_all(types.SimpleNamespace(**{**vars(options), **changes}))
-    # Told before the first run, though it is the last that was begun otherwise.
+    # The failure comes before the first run, although only the last run has other settings.
     with mock.patch.object(recipes, 'run', side_effect=AssertionError('it was begun')):
       with self.assertRaisesRegex(Failure, 'another use_fp16'):
         recipes.run_all(types.SimpleNamespace(
             **{**vars(options), 'use_fp16': True, 'runs': ['fast:7', 'fast:6']}))
-    with mock.patch.dict(cifar10.RECIPES, fast=cifar10.FAST._replace(warmup=0.5)):
-      with self.assertRaisesRegex(Failure, 'another warmup'):
+    slow = training.fast(6)._replace(warmup_steps=3.0)
+    with mock.patch.dict(cifar10.RECIPES, fast=lambda max_steps: slow):
+      with self.assertRaisesRegex(Failure, 'another warmup_steps;'):
         recipes.run_all(options)
-    # So is one that was begun before recipes had a number of that name.
+    # A run whose settings lack a name fails too: it started with an older version.
     path = os.path.join(options.out, 'fast_6_steps-test-6-0', 'settings.json')
     with open(path) as file:
       begun = json.load(file)
@@ -96,10 +98,10 @@ class RecipesTest(tf.test.TestCase):
     with self.assertRaisesRegex(Failure, 'another momentum;'):
       recipes.run_all(options)
     self.assertEqual(found['step'], [0, 3, 6])
-    # As if it had been stopped at step 2: what was saved there and since is scored too.
+    # Resumes a run that stopped at step 2. Its earlier checkpoints are scored too.
     again = os.path.join(directory, 'again')
-    recipes.run(cifar10.FAST, 2, again, options)
-    resumed = recipes.run(cifar10.FAST, 6, again, options)
+    recipes.run(training.fast(2), again, options)
+    resumed = recipes.run(training.fast(6), again, options)
     self.assertEqual(resumed['step'], [0, 1, 2, 5, 6])
     results['fast, 6 steps'].append(resumed)
     self.assertAllInRange(found['precision'], 0, 1)
@@ -121,7 +123,7 @@ class RecipesTest(tf.test.TestCase):
     self.assertGreater(os.path.getsize(path), 1000)
 
   def testFlagsAreItsOwn(self):
-    """As a program, where those of the trainer and the evaluator are there too."""
+    """Run as a program, its flags do not clash with those of the trainer and the evaluator."""
     for program, flag in ('recipes', '--score_views'), ('augmentation', '--held_out_examples'):
       path = os.path.join(os.path.dirname(recipes.__file__), program + '.py')
       done = subprocess.run([sys.executable, path, '--help'], capture_output=True, text=True,

@@ -1,4 +1,4 @@
-"""Runs of the trainer and evaluator by a benchmark: options, scores, results that are kept."""
+"""Helps benchmarks to run the trainer and the evaluator: options, scores, stored results."""
 import json
 import os
 import re
@@ -7,38 +7,38 @@ from datetime import datetime
 
 from absl import flags
 
-from cifar10_lib.training import checkpoints
 import cifar10_eval
+from cifar10_lib.training import checkpoints
 
 _LINE = re.compile(r'^(\S+ \S+): step (\d+), ', re.MULTILINE)
 
 
 def options(module, **changes):
-  """Returns the defaults of a program's flags and of the shared ones, but for the changes."""
+  """Returns the defaults of a program's flags and the shared flags, with `changes` applied."""
   defined = flags.FLAGS.flags_by_module_dict()
   found = {flag.name: flag.value for flag in defined['cifar10'] + defined[module.__name__]}
   return types.SimpleNamespace(**dict(found, **changes))
 
 
 def times(log):
-  """Returns a dict of step to the time in seconds at which a trainer's log has it."""
+  """Returns a dict from step to the time of its line in a trainer's log, in seconds."""
   return {int(step): datetime.fromisoformat(when).timestamp() for when, step in _LINE.findall(log)}
 
 
 class Scorer:
-  """Scores checkpoints on one set of pictures; its graph is built once."""
+  """Scores checkpoints on one set of pictures, with a graph that is built once."""
 
   def __init__(self, **changes):
-    """Takes the options of the evaluator that are not its defaults."""
+    """Takes the evaluator's options that differ from its defaults."""
     self._evaluation = cifar10_eval.Evaluation(options(cifar10_eval, **changes))
 
   def accuracy(self, checkpoint):
-    """Returns the share, 0 to 1, that a checkpoint names right."""
+    """Returns the accuracy of a checkpoint, 0 to 1."""
     return float(self._evaluation.scores(checkpoint).right.mean())
 
 
 def read(path):
-  """Returns what a JSON file holds, or None where there is none."""
+  """Returns the content of a JSON file, or None if the file does not exist."""
   if not os.path.exists(path):
     return None
   with open(path) as file:
@@ -46,7 +46,7 @@ def read(path):
 
 
 def kept(path, run):
-  """Returns the result that a JSON file holds; where there is none, that of `run()`, now kept."""
+  """Returns the content of a JSON file; if there is none, writes the result of `run()` first."""
   if not os.path.exists(path):
     checkpoints.write_whole(path, json.dumps(run()))
   return read(path)

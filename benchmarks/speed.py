@@ -1,10 +1,10 @@
-"""How fast this project trains, reads and scores, beside what one would run instead.
+"""Measures how fast this project trains, reads and scores, and compares it with other programs.
 
   python benchmarks/speed.py --data_dir cifar10_data/ --out speed/
 
-Runs each program in turn, several rounds, each in a process of its own on an otherwise idle
-machine, and prints a table of medians with their spread, then ratios. Machines differ and drift, so
-only the ratios mean something elsewhere. Programs whose libraries are not installed are left out.
+Runs the programs by turns for several rounds, each in its own process. It prints a table of medians
+and ranges, then ratios. The machine should be otherwise idle. Machines differ and drift, so only
+the ratios carry over to another machine. Programs whose libraries are not installed are skipped.
 """
 import json
 import os
@@ -15,14 +15,15 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # finds cifar10
 
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-from cifar10_lib.common import programs  # noqa: E402
 from benchmarks import chart  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
 from cifar10_lib.common.programs import Failure  # noqa: E402
+from cifar10_lib.network import precision  # noqa: E402
 
 FLAGS = flags.FLAGS
 PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers')
@@ -32,17 +33,17 @@ COLUMNS = [('training', 'images/s'), ('input', 'images/s'), ('evaluation', 'imag
 
 
 def define_flags():
-  """Defines the flags of this program; where it is only imported, they might clash with others'."""
-  flags.DEFINE_string('out', 'speed', 'Directory of results and the chart.')
-  flags.DEFINE_integer('rounds', 3, 'Times that each program runs.', lower_bound=1)
-  flags.DEFINE_integer('warmup', 50, 'Steps that are not timed.', lower_bound=10)
-  flags.DEFINE_integer('steps', 250, 'Steps that are.', lower_bound=10)
-  flags.DEFINE_string('torch_python', sys.executable, 'The Python that has PyTorch.')
+  """Defines the flags of this program. An import does not, so that flags do not clash."""
+  flags.DEFINE_string('out', 'speed', 'Directory for the results and the chart.')
+  flags.DEFINE_integer('rounds', 3, 'Number of runs of each program.', lower_bound=1)
+  flags.DEFINE_integer('warmup', 50, 'Steps before timing starts.', lower_bound=10)
+  flags.DEFINE_integer('steps', 250, 'Number of timed steps.', lower_bound=10)
+  flags.DEFINE_string('torch_python', sys.executable, 'The Python interpreter that has PyTorch.')
   flags.adopt_module_key_flags(cifar10)
 
 
 class Program(NamedTuple):
-  """One row of the table."""
+  """One program to measure: a row of the table."""
   name: str
   script: str
   dtype: str = 'float32'
@@ -71,15 +72,15 @@ LIMIT = Program("the machine's products", 'limit.py', parts=('training',))
 
 
 def python_of(program, torch_python):
-  """Returns the Python that runs a program."""
+  """Returns the path of the Python interpreter that runs a program."""
   return torch_python if program.library == 'torch' else sys.executable
 
 
 def installed(program, torch_python):
-  """Returns whether a program's library is there.
+  """Returns whether a program's library is installed.
 
   Raises:
-    Failure: there is no such Python.
+    Failure: the Python interpreter does not exist.
   """
   found = 'import importlib.util, sys; sys.exit(importlib.util.find_spec(%r) is None)'
   python = python_of(program, torch_python)
@@ -89,28 +90,28 @@ def installed(program, torch_python):
 
 
 def measure(program, part, data_dir, warmup, steps, torch_python=sys.executable, more=()):
-  """Runs one part of a program in a process of its own.
+  """Runs one part of a program in its own process.
 
   Args:
     program: a Program.
     part: one of PARTS.
-    data_dir: of the data set.
-    warmup, steps: not timed, and timed.
-    torch_python: the Python that has PyTorch.
-    more: further arguments.
+    data_dir: directory of the data set.
+    warmup, steps: numbers of steps before timing starts, and of timed steps.
+    torch_python: the Python interpreter that has PyTorch.
+    more: further command-line arguments.
 
   Returns:
-    The dict that it printed.
+    The dict of measurements that the process printed.
 
   Raises:
-    Failure: it failed.
+    Failure: the process failed.
   """
   command = [python_of(program, torch_python), os.path.join(PEERS, program.script), part,
              '--data_dir', data_dir, '--warmup', str(warmup), '--steps', str(steps),
              '--dtype', program.dtype, *more]
   environment = dict(os.environ, **program.environment)
   if not program.environment:
-    environment.pop('TF_ENABLE_ONEDNN_OPTS', None)  # which our own rooms set when imported
+    environment.pop('TF_ENABLE_ONEDNN_OPTS', None)  # our own modules set it on import
   done = subprocess.run(command, env=environment, capture_output=True, text=True)
   if done.returncode or not done.stdout.strip():
     why = (done.stderr.strip().splitlines() or ['no output'])[-1]
@@ -120,10 +121,10 @@ def measure(program, part, data_dir, warmup, steps, torch_python=sys.executable,
 
 
 def measure_all(programs, options):
-  """Runs all programs in turn, round by round.
+  """Runs all programs by turns, round by round.
 
   Returns:
-    A dict of (name, part) to a list of dicts, one a round.
+    A dict from (name, part) to a list of dicts, one for each round.
   """
   results = {}
   for number in range(options.rounds):
@@ -139,12 +140,12 @@ def measure_all(programs, options):
 
 
 def values(results, name, part, what):
-  """Returns one number of each round; none, where the program has no such part."""
+  """Returns one number for each round; an empty list if the program lacks the part."""
   return [each[what] for each in results.get((name, part), [])]
 
 
 def cell(numbers):
-  """Returns median and range, as in '1,234 (1,200-1,250)'."""
+  """Returns median and range as text, for example '1,234 (1,200-1,250)'."""
   if not numbers:
     return '-'
   form = '{:,.0f}' if min(numbers) >= 20 else '{:.1f}'
@@ -163,7 +164,7 @@ def table(results, programs):
 
 
 def ratios(results, programs):
-  """Returns lines: each of this project's medians divided by each peer's."""
+  """Returns lines of text: this project's medians divided by those of each peer."""
   lines = []
   for program in programs:
     if program.script == 'project.py':
@@ -178,7 +179,7 @@ def ratios(results, programs):
 
 
 def draw(results, programs, path):
-  """Draws training, input and evaluation as bars, with the range of the rounds, into a PNG file."""
+  """Draws the speed of each part as bars, with the range of the rounds, into a PNG file."""
   with chart.panels(path, len(PARTS), size=(13, 3.6)) as axes:
     for panel, part in zip(axes, PARTS, strict=True):
       shown = [program for program in programs if (program.name, part) in results][::-1]
@@ -195,7 +196,7 @@ def draw(results, programs, path):
 
 
 def present(programs, torch_python):
-  """Returns the programs whose libraries are there; says which are left out."""
+  """Returns the programs whose libraries are installed, and prints which it skips."""
   there = []
   for program in programs:
     if installed(program, torch_python):
@@ -209,7 +210,7 @@ def main(argv):
   del argv
   cifar10.maybe_download_and_extract()
   os.makedirs(FLAGS.out, exist_ok=True)
-  sixteen_bits = SIXTEEN_BITS if cifar10.compute_dtype(True) != 'float32' else []
+  sixteen_bits = SIXTEEN_BITS if precision.compute_dtype(True) != 'float32' else []
   programs = present(PROGRAMS + sixteen_bits, FLAGS.torch_python)
   limits = [measure(LIMIT, 'training', FLAGS.data_dir, 0, 1)]
   results = measure_all(programs, FLAGS)

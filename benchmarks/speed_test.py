@@ -1,4 +1,4 @@
-"""Tests of the benchmarks of speed and growth: tiny runs on drawn shapes."""
+"""Tests of the speed and growth benchmarks, with tiny runs on drawn shapes."""
 import collections
 import contextlib
 import io
@@ -6,11 +6,10 @@ import os
 import tempfile
 import types
 
-import cifar10_input
-from cifar10_lib.dataset import sample
 from benchmarks import growth, speed, step_profile
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import records, sample
 
 
 class SpeedTest(tf.test.TestCase):
@@ -36,7 +35,7 @@ class SpeedTest(tf.test.TestCase):
     self.assertLen(out.getvalue().splitlines(), 3)
     rows = speed.table(results, programs).splitlines()
     self.assertLen(rows, 4)
-    self.assertEqual(rows[3].count('| -'), 4)  # of the tutorial's row only the input was measured
+    self.assertEqual(rows[3].count('| -'), 4)  # the tutorial's row has only the input
     path = os.path.join(self.directory, 'speed.png')
     speed.draw(results, programs, path)
     with open(path, 'rb') as file:
@@ -71,10 +70,9 @@ class SpeedTest(tf.test.TestCase):
 
   def testGrowth(self):
     large = growth.enlarge(self.data_dir, os.path.join(self.directory, 'large'))
-    self.assertEqual(cifar10_input.count_records(cifar10_input.data_files(large)),
-                     [10 * n for n in cifar10_input.count_records(
-                         cifar10_input.data_files(self.data_dir))])
-    # 100 ms a step up to step 20 (but for the first), 200 after it.
+    self.assertEqual(records.count_records(records.data_files(large)),
+                     [10 * n for n in records.count_records(records.data_files(self.data_dir))])
+    # Steps 2 to 20 take 100 ms each, later ones 200 ms.
     result = {'ms by step': {'20': 100.0, '40': (19 * 100 + 20 * 200) / 39}}
     self.assertAlmostEqual(growth.between(result, 20, 40), 200.0)
     self.assertAlmostEqual(growth.between(result, 1, 20), 100.0)

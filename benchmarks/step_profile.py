@@ -1,46 +1,47 @@
-"""Where a step's time goes: TensorFlow's own trace of some steps, summed by op.
+"""Measures where the time of a training step goes, by TensorFlow's own trace summed by op.
 
   python benchmarks/step_profile.py --data_dir cifar10_data/
 
-Prints what was traced, and a Markdown table of the ops that take at least --percent of the whole.
-Ops run side by side and slow one another down, so that the sum may be more than a step's time;
-shares are what the table is for.
+Prints the settings and a Markdown table of the ops that take at least --percent of the total. Ops
+run in parallel and slow one another down, so the sum may exceed the time of a step. Use the table
+for the shares.
 """
 import collections
 import os
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # finds cifar10
 
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-from cifar10_lib.common import programs  # noqa: E402
 import cifar10_train  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
 from cifar10_lib.common.tf1 import tf  # noqa: E402
+from cifar10_lib.network import precision  # noqa: E402
 
 FLAGS = flags.FLAGS
 
 
 def define_flags():
-  """Defines the flags of this program; where it is only imported, they might clash with others'."""
-  flags.DEFINE_integer('steps', 10, 'Steps to trace.', lower_bound=1)
-  flags.DEFINE_integer('warmup', 20, 'Steps before.', lower_bound=1)
+  """Defines the flags of this program. An import does not, so that flags do not clash."""
+  flags.DEFINE_integer('steps', 10, 'Number of steps to trace.', lower_bound=1)
+  flags.DEFINE_integer('warmup', 20, 'Steps before tracing starts.', lower_bound=1)
   flags.DEFINE_float('percent', 2.0, 'Smallest share to show.', lower_bound=0)
   flags.adopt_module_key_flags(cifar10)
 
 
 def trace(session, step, count):
-  """Traces steps.
+  """Traces steps with TensorFlow's full trace.
 
   Args:
-    session: a tf.Session whose queues are filled.
-    step: what to run.
-    count: how often.
+    session: a tf.Session with running queue runners.
+    step: the op of one training step.
+    count: number of steps.
 
   Returns:
-    A dict of (op type, node name) to milliseconds a step.
+    A dict from (op type, node name) to milliseconds a step.
   """
   total = collections.Counter()
   for _ in range(count):
@@ -56,7 +57,7 @@ def trace(session, step, count):
 
 
 def table(total, percent):
-  """Returns the ops of at least `percent` of the whole as a Markdown table, largest first."""
+  """Returns a Markdown table of the ops of at least `percent` of the total, largest first."""
   whole = sum(total.values())
   lines = ['| share | ms | op | node |', '| --- | --- | --- | --- |']
   for (kind, name), spent in total.most_common():
@@ -74,10 +75,10 @@ def main(argv):
   cifar10.maybe_download_and_extract()
   with tf.Graph().as_default():
     step, _ = cifar10_train.build(FLAGS)
-    dtype = cifar10.compute_dtype(FLAGS.use_fp16)
-    with tf.Session(config=cifar10.session_config(dtype)) as session:
+    dtype = precision.compute_dtype(FLAGS.use_fp16)
+    with tf.Session(config=precision.session_config(dtype)) as session:
       session.run(tf.global_variables_initializer())
-      session.run(tf.local_variables_initializer())  # the count of batches begins at the step
+      session.run(tf.local_variables_initializer())  # the batch counter starts at the step
       coord = tf.train.Coordinator()
       threads = tf.train.start_queue_runners(session, coord)
       for _ in range(FLAGS.warmup):

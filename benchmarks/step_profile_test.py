@@ -1,13 +1,13 @@
-"""Tests of where a step's time is said to go."""
+"""Tests of the profile of a training step."""
 import collections
 import os
 import subprocess
 import sys
 
-import cifar10
-from tests import testing
 from benchmarks import step_profile
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.training import recipes
+from tests import testing
 
 
 class StepProfileTest(testing.SampleTestCase):
@@ -21,7 +21,7 @@ class StepProfileTest(testing.SampleTestCase):
         '| 10.0% | 1.00 | 2 others | |'])
 
   def testFastRecipeIsProfiledWithItsOwnDistortions(self):
-    """As a program. Its crop changes with the steps: they must have their value before."""
+    """Runs as a program. The crop depends on the step, so the step must be initialised first."""
     done = subprocess.run(
         [sys.executable, os.path.abspath(step_profile.__file__), '--data_dir', self.data_dir,
          '--recipe=fast', '--max_steps=40', '--batch_size=8', '--steps=1', '--warmup=1',
@@ -29,7 +29,7 @@ class StepProfileTest(testing.SampleTestCase):
         capture_output=True, text=True, timeout=120, check=False)
     self.assertEqual(done.returncode, 0, done.stderr)
     self.assertIn('--recipe=fast --augment=%s --batch_size=8, float32:\n\n| share | ms |'
-                  % cifar10.FAST.augment, done.stdout)
+                  % recipes.fast(40).augment, done.stdout)
     self.assertRegex(done.stdout, r'\n\d+\.\d ms a step without the trace\.\n$')
 
 

@@ -1,37 +1,34 @@
-"""The lesson on augmentation: what each distortion does to the same pictures, in one picture.
+"""Draws a gallery that shows what each distortion does to the same two pictures.
 
   python examples/augmentation.py --data_dir cifar10_data/
 
-Each row is a distortion, each block of columns a picture: the original, then the same under four
-draws.
-With --logdir the same pictures appear in TensorBoard's Images tab.
+Each row shows one distortion. Each block of columns shows one picture: the original, then four
+random distortions of it. With --logdir, TensorBoard's Images tab shows the same pictures.
 """
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # repository root
 
 import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
 from cifar10_lib.common import programs  # noqa: E402
-from cifar10_lib.dataset import augmentation  # noqa: E402
-from cifar10_lib.dataset import download  # noqa: E402
-import cifar10_input  # noqa: E402
 from cifar10_lib.common.tf1 import tf  # noqa: E402
+from cifar10_lib.dataset import augmentation, records  # noqa: E402
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('gallery', 'augmentation.png', 'Picture to write.')
-flags.DEFINE_string('logdir', None, 'Directory of events for TensorBoard, if wanted.')
-flags.DEFINE_integer('gallery_seed', 1, 'Of the draws.')
+flags.DEFINE_string('gallery', 'augmentation.png', 'PNG file to write.')
+flags.DEFINE_string('logdir', None, 'Directory for TensorBoard events; none by default.')
+flags.DEFINE_integer('gallery_seed', 1, 'Seed of the random draws.')
 flags.adopt_module_key_flags(cifar10)
 
-DRAWS = 4  # of each picture, in each row
-LEVELS = 31  # steps of each colour in the file: a third smaller than 255, and the eye misses none
-CLASSES = (9, 7)  # one picture each: truck, whose lettering shows what is mirrored, and horse
+DRAWS = 4  # distorted copies of each picture in each row
+LEVELS = 31  # steps of each colour; the file is a third smaller than with 255 and looks the same
+CLASSES = (9, 7)  # one picture each: a truck, whose lettering shows a flip, and a horse
 
-# Rows: heading, distortions. Strengths are larger than the defaults where those hardly show.
+# Rows: heading, distortions. Strengths exceed the defaults where those are hard to see.
 ROWS = (
     ('translate\nup to 6 pixels', 'translate:6'),
     ('rotate\nup to 25 degrees', 'rotate:25'),
@@ -51,12 +48,19 @@ ROWS = (
 
 
 def examples(data_dir):
-  """Returns uint8 [len(CLASSES), 32, 32, 3]: the first test picture of each class in CLASSES."""
-  path, = cifar10_input.data_files(data_dir, eval_data=True)
-  cifar10_input.count_records([path])
-  records = np.fromfile(path, np.uint8).reshape(-1, download.RECORD_BYTES)
-  first = [np.flatnonzero(records[:, 0] == label)[0] for label in CLASSES]
-  planes = records[first, download.LABEL_BYTES:].reshape(-1, 3, 32, 32)
+  """Returns the first test picture of each class in CLASSES, uint8 [len(CLASSES), 32, 32, 3].
+
+  Args:
+    data_dir: directory of the data set.
+
+  Raises:
+    Failure: the test file is missing or is not a whole number of records.
+  """
+  path, = records.data_files(data_dir, eval_data=True)
+  records.count_records([path])
+  data = np.fromfile(path, np.uint8).reshape(-1, records.RECORD_BYTES)
+  first = [np.flatnonzero(data[:, 0] == label)[0] for label in CLASSES]
+  planes = data[first, records.LABEL_BYTES:].reshape(-1, 3, 32, 32)
   return planes.transpose(0, 2, 3, 1)
 
 
@@ -65,10 +69,11 @@ def distorted(pictures, seed):
 
   Args:
     pictures: uint8 [N, 32, 32, 3].
-    seed: of the draws.
+    seed: seed of the random draws.
 
   Returns:
-    A list with one uint8 [N, DRAWS, H, W, 3] for each row; H is 24 where there is a crop, else 32.
+    A list with one uint8 [N, DRAWS, H, W, 3] for each row. H and W are 24 in a row with a crop, 32
+    in any other.
   """
   rows = []
   for _, text in ROWS:
@@ -87,16 +92,16 @@ def draw(pictures, rows, names, path):
   """Draws the gallery into a PNG file.
 
   Args:
-    pictures: uint8 [N, 32, 32, 3], as they are.
-    rows: as `distorted` returns it.
-    names: of the N pictures.
-    path: of the file.
+    pictures: the originals, uint8 [N, 32, 32, 3].
+    rows: the result of `distorted`.
+    names: class names of the N pictures.
+    path: path of the PNG file.
   """
   import matplotlib
   matplotlib.use('Agg')
   from matplotlib import pyplot
   from PIL import Image  # comes with matplotlib
-  widths = ([1, 0.1] + [1] * DRAWS + [0.35]) * len(pictures)  # a gap after original and block
+  widths = ([1, 0.1] + [1] * DRAWS + [0.35]) * len(pictures)  # with gaps
   figure, axes = pyplot.subplots(
       len(ROWS), len(widths), figsize=(0.62 * sum(widths) + 2.2, 0.66 * len(ROWS) + 0.9),
       gridspec_kw=dict(width_ratios=widths, wspace=0.06, hspace=0.08, left=0.21, right=0.995,
@@ -125,7 +130,13 @@ def draw(pictures, rows, names, path):
 
 
 def write_events(pictures, rows, logdir):
-  """Writes the gallery's pictures for TensorBoard: one tag a row, the original first."""
+  """Writes the gallery's pictures for TensorBoard, one tag for each row, originals first.
+
+  Args:
+    pictures: the originals, uint8 [N, 32, 32, 3].
+    rows: the result of `distorted`.
+    logdir: directory for the event file.
+  """
   with tf.Graph().as_default(), tf.Session() as session, tf.summary.FileWriter(logdir) as writer:
     for (_, text), row in zip(ROWS, rows, strict=True):
       size = row.shape[2]
@@ -141,7 +152,7 @@ def main(argv):
   directory = cifar10.maybe_download_and_extract()
   pictures = examples(FLAGS.data_dir)
   rows = distorted(pictures, FLAGS.gallery_seed)
-  names = download.class_names(directory)
+  names = records.class_names(directory)
   draw(pictures, rows, [names[label] for label in CLASSES], FLAGS.gallery)
   print('What the distortions do: %s' % FLAGS.gallery)
   if FLAGS.logdir:

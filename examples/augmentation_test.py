@@ -1,4 +1,4 @@
-"""Tests of the lesson on augmentation."""
+"""Tests of the gallery of distortions."""
 import contextlib
 import glob
 import io
@@ -7,9 +7,9 @@ import tempfile
 
 import numpy as np
 
-from cifar10_lib.dataset import augmentation as distortions
-from cifar10_lib.dataset import sample
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import augmentation as library
+from cifar10_lib.dataset import sample
 from examples import augmentation
 
 
@@ -30,8 +30,8 @@ class AugmentationTest(tf.test.TestCase):
     self.assertAllEqual(self.pictures, self.expected)
 
   def testEveryDistortionHasARow(self):
-    shown = {name for _, text in augmentation.ROWS for name, _ in distortions.parse(text)}
-    self.assertEqual(shown, set(distortions.KINDS))
+    shown = {name for _, text in augmentation.ROWS for name, _ in library.parse(text)}
+    self.assertEqual(shown, set(library.KINDS))
 
   def testDrawsDiffer(self):
     self.assertLen(self.rows, len(augmentation.ROWS))
@@ -47,7 +47,7 @@ class AugmentationTest(tf.test.TestCase):
     with open(path, 'rb') as file:
       data = file.read()
     self.assertEqual(data[:8], b'\x89PNG\r\n\x1a\n')
-    self.assertBetween(len(data), 20000, 400000)  # drawn shapes take more than CIFAR-10's photos
+    self.assertBetween(len(data), 20000, 400000)  # the sample's shapes compress badly
     with self.session(tf.Graph()) as session:
       height, width, _ = session.run(tf.image.decode_png(data)).shape
     self.assertBetween(width, 600, 1200)  # readable on a screen, without scrolling sideways

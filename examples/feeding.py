@@ -1,15 +1,15 @@
-"""Three ways to feed a trainer, with the same files and the same training step, measured and drawn.
+"""Measures and draws three ways to feed a trainer, with the same files and the same training step.
 
   python examples/feeding.py --read_ms=100 --data_dir=cifar10_data/
 
-  1  read, then compute, in turn: a step takes the sum of both
-  2  a queue in memory, which a thread fills: a step takes the longer of both
-  3  a queue of file names before it, for several threads, each in a file of its own, and many
-     epochs: a step takes as long as computing, though one thread alone may read too slowly for that
+  1  Read, then compute, in turn. A step takes the sum of both times.
+  2  One thread fills a queue in memory. A step takes the longer of both times.
+  3  A queue of file names comes before that queue. Several threads read, each in its own file, over
+     many epochs. A step takes as long as computing, even if one thread alone reads too slowly.
 
-Without --data_dir a sample data set is drawn. Records pass through Python on their way from input
-to training, so that waiting and computing can be told apart: what lies between two runs of the
-training step is waiting. A batch of 0.4 MB takes some 0.1 ms for the detour.
+Without --data_dir the program draws a sample data set. Records pass through Python between input
+and training, so that the program can time them: the time between two runs of the training step is
+waiting. The detour takes about 0.1 ms for a batch of 0.4 MB.
 """
 import contextlib
 import itertools
@@ -19,50 +19,50 @@ import tempfile
 import time
 from typing import NamedTuple
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # the rooms
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # finds cifar10
 
 import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-from cifar10_lib.common import programs  # noqa: E402
-from cifar10_lib.dataset import augmentation  # noqa: E402
 import cifar10_input  # noqa: E402
-from cifar10_lib.dataset import sample  # noqa: E402
+from cifar10_lib.common import programs  # noqa: E402
 from cifar10_lib.common.programs import Failure  # noqa: E402
-from cifar10_lib.dataset.download import RECORD_BYTES  # noqa: E402
 from cifar10_lib.common.tf1 import reason, tf  # noqa: E402
+from cifar10_lib.dataset import augmentation, sample  # noqa: E402
+from cifar10_lib.dataset.records import RECORD_BYTES, count_records, data_files  # noqa: E402
+from cifar10_lib.network import precision  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_float('read_ms', None, 'Milliseconds that the storage takes to deliver a batch; if '
-                   'not given, 1.5 times as long as a step of training takes here.', lower_bound=0)
-flags.DEFINE_integer('feeding_steps', 16, 'Steps of training a round, each way.', lower_bound=2)
+                   'not given, 1.5 times the duration of a training step here.', lower_bound=0)
+flags.DEFINE_integer('feeding_steps', 16, 'Training steps in a round, for each way.', lower_bound=2)
 flags.DEFINE_string('timeline', 'feeding.png', 'Picture to write.')
 for name in 'data_dir', 'batch_size', 'data_url', 'data_sha256':
   flags.declare_key_flag(name)
 
-AHEAD = 4  # batches that wait in memory, at most, in ways 2 and 3
+AHEAD = 4  # largest number of batches in the queue of ways 2 and 3
 READERS = 3  # threads of way 3
-ROUNDS = 3  # taken in turns, so that all ways meet the same drift of the machine's speed
-SLOW_READ = 1.5  # steps; the three ways differ then: a batch takes 2.5, 1.5 and 1 of them
-WARM_UP_STEPS = 5  # after the first, in which TensorFlow prepares
+ROUNDS = 3  # the ways take turns, so that the machine's drift affects all of them equally
+SLOW_READ = 1.5  # steps; then a batch takes 2.5, 1.5 and 1 steps in the three ways
+WARM_UP_STEPS = 5  # after the first step, in which TensorFlow sets itself up
 
-# Colours of bars, of two shades in turn so that neighbours can be told apart.
+# Colours of bars. The two shades alternate so that neighbouring bars are distinct.
 READING = '#f2a03d', '#f7c480'
 COMPUTING = '#2f6aa8', '#6b9bcb'
 WAITING = '#f3c9c6'
 
 
 class Storage:
-  """A storage that takes its time, and notes when it was at work.
+  """Delays each read, and records when it was busy.
 
-  The sample's files come from the machine's memory, in some 0.1 ms a batch. The delay, added to
-  that, stands for a disk or a network that takes longer and serves several threads at once.
+  The sample's files come from the machine's memory, in about 0.1 ms a batch. The added delay stands
+  for a slower disk or network that serves several threads at once.
   """
 
   def __init__(self, read_ms, batch_size):
-    """Takes milliseconds a batch, and pictures a batch."""
-    self._seconds = read_ms / 1000 / batch_size  # a record
+    """Takes the milliseconds for a batch, and the number of pictures in a batch."""
+    self._seconds = read_ms / 1000 / batch_size  # for one record
     self.spans = []  # (begin, end) of each read, seconds of time.perf_counter
 
   def deliver(self, records):
@@ -74,7 +74,7 @@ class Storage:
 
 
 class Trainer:
-  """The tutorial's training step on records that are fed."""
+  """Runs the tutorial's training step on records that the caller feeds."""
 
   def __init__(self, batch_size):
     with tf.Graph().as_default() as graph:
@@ -83,22 +83,22 @@ class Trainer:
       logits = cifar10.inference(augmentation.distort(images))
       step = tf.train.get_or_create_global_step()
       self._train_op = cifar10.train(cifar10.loss(logits, labels), step, batch_size)
-      self._session = tf.Session(graph=graph, config=cifar10.session_config())
+      self._session = tf.Session(graph=graph, config=precision.session_config())
       self._session.run(tf.global_variables_initializer())
 
   def step(self, records):
-    """Trains on uint8 [B, RECORD_BYTES]; returns (begin, end), seconds of time.perf_counter."""
+    """Trains on uint8 [B, RECORD_BYTES]; returns (begin, end) in seconds of time.perf_counter."""
     begin = time.perf_counter()
     self._session.run(self._train_op, {self._records: records})
     return begin, time.perf_counter()
 
 
-# The ways. Each function takes paths, batch size and Storage, and returns an iterator of batches,
-# uint8 [B, RECORD_BYTES], and of how full the queue was when the batch was asked for, 0 to 1.
+# The ways. Each function takes paths, batch size and Storage. It returns an iterator of pairs: a
+# batch, uint8 [B, RECORD_BYTES], and the fullness of the queue before its dequeue, 0 to 1.
 
 
 def _in_turn(paths, batch_size, storage):
-  """Way 1: a batch is read when it is asked for; there is no queue."""
+  """Reads a batch when the trainer asks for it, without a queue: way 1."""
   data = b''
   for path in itertools.cycle(paths):
     with open(path, 'rb') as file:
@@ -111,14 +111,14 @@ def _in_turn(paths, batch_size, storage):
 
 
 def _through_queue(queue, capacity, records):
-  """Starts the threads, and returns an iterator of what the queue gives and how full it was."""
+  """Starts the threads; returns an iterator of batches and of the fullness of the queue."""
   fullness = tf.cast(queue.size(), tf.float32) / capacity
-  # Threads of its own, for one that sleeps in a read must not keep an op of training waiting.
+  # The session has its own threads, because a thread that sleeps in a read must not block training.
   config = tf.ConfigProto(use_per_session_threads=True, inter_op_parallelism_threads=READERS + 1)
-  # This starts the queue runners; they read from now on.
+  # This starts the queue runners. They read from now on.
   session = tf.train.MonitoredTrainingSession(config=config)
   def batches():
-    with session:  # and stops them
+    with session:  # stops the queue runners at the end
       while True:
         full = session.run(fullness)
         yield session.run(records), full
@@ -126,7 +126,7 @@ def _through_queue(queue, capacity, records):
 
 
 def _memory_queue(paths, batch_size, storage):
-  """Way 2: a thread reads as way 1 does, and puts batches into a queue."""
+  """Reads as way 1 does, in a thread that puts the batches into a queue: way 2."""
   reads = _in_turn(paths, batch_size, storage)
   queue = tf.FIFOQueue(AHEAD, [tf.uint8], [[batch_size, RECORD_BYTES]])
   read = tf.numpy_function(lambda: next(reads)[0], [], tf.uint8)  # [B, RECORD_BYTES]
@@ -135,9 +135,10 @@ def _memory_queue(paths, batch_size, storage):
 
 
 def _two_queues(paths, batch_size, storage):
-  """Way 3: a queue of file names; threads that each take a name, read that file, take the next.
+  """Reads with several threads that take file names from a queue: way 3.
 
-  So does cifar10_input, without the storage's delay between reader and queue.
+  Each thread takes a name, reads that file to its end, and takes the next name. cifar10_input does
+  the same, without the storage's delay between reader and record queue.
   """
   names = tf.train.string_input_producer(paths, shuffle=True)
   capacity = AHEAD * batch_size
@@ -152,12 +153,12 @@ def _two_queues(paths, batch_size, storage):
 
 
 def _alone(paths, batch_size, storage):
-  """For comparison: one batch, read in advance, again and again."""
+  """Repeats one batch that was read in advance, to measure computing alone."""
   del storage
   yield from itertools.repeat(next(_in_turn(paths, batch_size, Storage(0, batch_size))))
 
 
-# Name, as the table has it; the picture says more.
+# Names as they appear in the table. The picture has longer headings.
 WAYS = {
     'compute alone': _alone,
     '1  in turn, no queue': _in_turn,
@@ -173,39 +174,39 @@ HEADINGS = ('1  Read a batch, then compute on it, in turn',
 
 
 class Result(NamedTuple):
-  """One way, measured."""
+  """The measurements of one way."""
   name: str
-  reads: list  # (begin, end) seconds since the start, of the quickest round
-  steps: list  # (begin, end) seconds since the start, of the quickest round
-  step_ms: float  # milliseconds from the end of a step to the end of the next, mean
-  compute_ms: float  # of them in training; the rest is waiting
-  fullness: float  # of the queue in memory, 0 to 1, mean over steps; NaN without one
+  reads: list  # (begin, end) in seconds since the start, of the fastest round
+  steps: list  # (begin, end) in seconds since the start, of the fastest round
+  step_ms: float  # mean milliseconds from the end of a step to the end of the next
+  compute_ms: float  # the part of step_ms in the training step; the rest is waiting
+  fullness: float  # mean fullness of the queue in memory, 0 to 1; NaN without a queue
 
   @property
   def idle(self):
-    """Share of the time that compute waited."""
+    """Returns the share of the time, 0 to 1, that the trainer waits."""
     return 1 - self.compute_ms / self.step_ms
 
 
 def measure(name, trainer, paths, read_ms, steps, batch_size):
-  """Trains in one way and notes who was at work when.
+  """Trains in one way and records when the reader and the trainer were busy.
 
-  Means leave the first step out: before it no queue holds anything.
+  The means leave out the first step, because the queues are empty before it.
 
   Args:
-    name: of the way.
+    name: a key of WAYS.
     trainer: a Trainer.
     paths: binary files of CIFAR-10.
     read_ms: milliseconds that the storage takes for a batch.
-    steps: how many to train, at least 2.
-    batch_size: pictures a step.
+    steps: number of training steps, at least 2.
+    batch_size: pictures in a step.
 
   Returns:
     A Result.
   """
   storage = Storage(read_ms, batch_size)
   steps_done, fullness = [], []
-  # To close the iterator ends its session, and with it the threads.
+  # Closing the iterator ends its session and the threads.
   with tf.Graph().as_default(), contextlib.closing(
       WAYS[name](paths, batch_size, storage)) as batches:
     start = time.perf_counter()
@@ -223,11 +224,11 @@ def measure(name, trainer, paths, read_ms, steps, batch_size):
 
 
 def _mean(rounds):
-  """Returns the mean of Results of one way, with the bars of the round least disturbed."""
+  """Returns the mean of the Results of one way, with the bars of the fastest round."""
   step_ms, compute_ms, fullness = np.mean(
       [(result.step_ms, result.compute_ms, result.fullness) for result in rounds], axis=0)
-  quickest = min(rounds, key=lambda result: result.steps[-1][1])
-  return quickest._replace(step_ms=step_ms, compute_ms=compute_ms, fullness=fullness)
+  fastest = min(rounds, key=lambda result: result.steps[-1][1])
+  return fastest._replace(step_ms=step_ms, compute_ms=compute_ms, fullness=fullness)
 
 
 def compare(paths, batch_size, steps, read_ms=None):
@@ -235,16 +236,16 @@ def compare(paths, batch_size, steps, read_ms=None):
 
   Args:
     paths: binary files of CIFAR-10.
-    batch_size: pictures a step.
-    steps: of training a round, each way; at least 2.
+    batch_size: pictures in a step.
+    steps: training steps in a round, for each way; at least 2.
     read_ms: milliseconds that the storage takes for a batch; None for SLOW_READ steps.
 
   Returns:
-    Four Results, compute alone first, and the milliseconds.
+    Four Results, compute alone first, and the milliseconds of a read.
   """
   trainer = Trainer(batch_size)
   warm_up = measure('compute alone', trainer, paths, 0, 1 + WARM_UP_STEPS, batch_size)
-  if read_ms is None:  # on any machine the ways come out apart
+  if read_ms is None:  # so the ways differ clearly on any machine
     read_ms = SLOW_READ * 1000 * np.median(np.diff(warm_up.steps[1:]))
   rounds = [[measure(name, trainer, paths, read_ms, steps, batch_size) for name in WAYS]
             for _ in range(ROUNDS)]
@@ -255,7 +256,7 @@ def compare(paths, batch_size, steps, read_ms=None):
 
 
 def table(results, batch_size):
-  """Returns the results as lines of text."""
+  """Returns the results as a table in plain text."""
   lines = ['%-24s %8s %10s %9s = %7s + %9s %6s %10s' % (
       '', 'images/s', 'of compute', 'ms a step', 'waiting', 'computing', 'idle', 'queue')]
   alone = results[0]
@@ -267,16 +268,16 @@ def table(results, batch_size):
   return '\n'.join(lines)
 
 
-def _lanes(spans):
-  """Spreads (begin, end) over as few lists as it takes for those in one not to overlap."""
-  lanes = []
+def lanes(spans):
+  """Splits spans of (begin, end) into the fewest lists in which none overlap."""
+  found = []
   for span in sorted(spans):
-    free = [lane for lane in lanes if lane[-1][1] <= span[0]]
+    free = [lane for lane in found if lane[-1][1] <= span[0]]
     if free:
       free[0].append(span)
     else:
-      lanes.append([span])
-  return lanes
+      found.append([span])
+  return found
 
 
 def _draw_bars(axis, spans, bottom, height, colours):
@@ -288,14 +289,14 @@ def _draw_way(axis, result, heading, until):
   """Draws one way on a time axis of `until` seconds: readers above, the trainer below."""
   end = result.steps[-1][1]
   reads = [(begin, min(done, end)) for begin, done in result.reads if begin < end]
-  lanes = _lanes(reads)
-  height = 0.8 / max(1, len(lanes))
-  for i, lane in enumerate(lanes):
+  rows = lanes(reads)
+  height = 0.8 / max(1, len(rows))
+  for i, lane in enumerate(rows):
     _draw_bars(axis, lane, 1.8 - (i + 1) * height, 0.9 * height, READING)
   _draw_bars(axis, [(0, end)], 0, 0.8, [WAITING])
   _draw_bars(axis, result.steps, 0, 0.8, COMPUTING)
   for i, (begin, done) in enumerate(result.steps):
-    if done - begin > until / 70:  # else there is no room
+    if done - begin > until / 70:  # a narrower bar has no room for its number
       axis.text((begin + done) / 2, 0.4, i + 1, color='white', ha='center', va='center', fontsize=8)
   waits = 1 - sum(done - begin for begin, done in result.steps) / end
   axis.set(yticks=[0.4, 1.4], yticklabels=['computing', 'reading'], ylim=(-0.1, 1.9),
@@ -307,11 +308,11 @@ def _draw_way(axis, result, heading, until):
 
 
 def draw(results, path):
-  """Draws the ways as bars over one axis of time, into a PNG file.
+  """Draws the ways as bars over one time axis, and writes a PNG file.
 
   Args:
-    results: as `compare` returns them.
-    path: of the file.
+    results: the Results that `compare` returns.
+    path: the file to write.
 
   Raises:
     Failure: the file cannot be written.
@@ -340,7 +341,7 @@ def draw(results, path):
 
 
 def _data_dir():
-  """Returns the directory of the data set, and fills it if need be."""
+  """Returns the directory of the data set, after filling it where necessary."""
   if FLAGS['data_dir'].present:
     cifar10.maybe_download_and_extract()
     return FLAGS.data_dir
@@ -351,8 +352,8 @@ def _data_dir():
 
 def main(argv):
   del argv
-  paths = cifar10_input.data_files(_data_dir())
-  cifar10_input.count_records(paths)
+  paths = data_files(_data_dir())
+  count_records(paths)  # fails if a file is damaged
   print('Three ways to feed a trainer: %d rounds of %d steps, each way ...'
         % (ROUNDS, FLAGS.feeding_steps), flush=True)
   try:

@@ -5,11 +5,10 @@ import tempfile
 
 import numpy as np
 
-import cifar10_input
-from cifar10_lib.dataset import sample
 from cifar10_lib.common.programs import Failure
-from cifar10_lib.dataset.download import RECORD_BYTES
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import sample
+from cifar10_lib.dataset.records import RECORD_BYTES, data_files
 from examples import feeding
 
 
@@ -22,7 +21,7 @@ class FeedingTest(tf.test.TestCase):
     super().setUpClass()
     cls.directory = tempfile.mkdtemp()
     sample.make_sample(cls.directory, 100, 10)
-    cls.paths = cifar10_input.data_files(cls.directory)
+    cls.paths = data_files(cls.directory)
     cls.results, _ = feeding.compare(cls.paths, batch_size=8, steps=cls.STEPS, read_ms=30)
 
   def testEachWayTrainsTheStepsAskedFor(self):
@@ -53,7 +52,7 @@ class FeedingTest(tf.test.TestCase):
   def testEveryReadTakesTheDelay(self):
     for result in self.results[1:]:
       long = sum(end - begin >= 0.029 for begin, end in result.reads)
-      # The last read of a file of 20 records is half a batch, and half as long.
+      # The last read of a file of 20 records is half a batch and takes half as long.
       self.assertGreaterEqual(long, 2 / 3 * len(result.reads) - 2, result.name)
       for begin, end in result.reads:
         self.assertGreaterEqual(end - begin, 0.014)
@@ -65,7 +64,7 @@ class FeedingTest(tf.test.TestCase):
 
   def testFilesSmallerThanABatch(self):
     ways = list(feeding.WAYS.values())
-    batches = ways[1](self.paths, 64, feeding.Storage(0, 64))  # of files of 20 records
+    batches = ways[1](self.paths, 64, feeding.Storage(0, 64))  # each file has 20 records
     records = np.concatenate([next(batches)[0] for _ in range(5)])  # [320, RECORD_BYTES]
     files = np.concatenate([np.fromfile(path, np.uint8) for path in self.paths])
     self.assertAllEqual(records.ravel(), np.resize(files, 320 * RECORD_BYTES))
@@ -76,7 +75,7 @@ class FeedingTest(tf.test.TestCase):
 
   def testLanesDoNotOverlap(self):
     spans = [(0, 3), (1, 4), (3, 5), (4, 6), (4.5, 7)]
-    self.assertEqual(feeding._lanes(spans), [[(0, 3), (3, 5)], [(1, 4), (4, 6)], [(4.5, 7)]])
+    self.assertEqual(feeding.lanes(spans), [[(0, 3), (3, 5)], [(1, 4), (4, 6)], [(4.5, 7)]])
 
   def testWaysGiveRecordsOfTheFiles(self):
     records = np.concatenate([np.fromfile(path, np.uint8).reshape(-1, RECORD_BYTES)

@@ -42,7 +42,7 @@ class ReadingTest(tf.test.TestCase):
     self.assertEqual(self._written(3), self._contents(self.paths))
 
   def testShuffleMixesEachEpochAnew(self):
-    """30 epochs in the same order would come by chance once in 6 ** 29 times."""
+    """The probability of 30 epochs in the same order by chance is 6 ** -29."""
     reading.read_pictures(self.paths, self.out_dir, num_epochs=30, shuffle=True)
     written = self._written(90)
     epochs = [tuple(written[i:i + 3]) for i in range(0, 90, 3)]
@@ -82,7 +82,7 @@ class ReadingTest(tf.test.TestCase):
     self.assertEqual(self._written(15), self._contents(self.paths) * 5)
 
   def testWithoutLocalVariablesTheCauseIsNamed(self):
-    """The read meets an end mark only; the join raises what the runner met."""
+    """The read raises only the end of input; the join raises the error of the queue runner."""
     with mock.patch.object(tf, 'local_variables_initializer', tf.no_op), \
         self.assertRaisesRegex(Failure, 'limit_epochs/epochs'):
       reading.read_pictures(self.paths, self.out_dir)

@@ -15,17 +15,15 @@ from absl.testing import flagsaver
 from PIL import Image
 
 import cifar10
-from cifar10_lib.common import programs
-from cifar10_lib.dataset import augmentation
-from cifar10_lib.training import checkpoints
 import cifar10_eval
 import cifar10_input
-from cifar10_lib.dataset import picture_files
 import cifar10_predict
-from cifar10_lib.dataset import sample
-from tests import testing
+from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import augmentation, picture_files, records, sample
+from cifar10_lib.training import checkpoints
+from tests import testing
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NUMBER = 30  # pictures in the test file
@@ -64,9 +62,9 @@ class PredictTest(testing.SampleTestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    path, = cifar10_input.data_files(cls.data_dir, True)
-    records = np.fromfile(path, np.uint8).reshape(NUMBER, -1)
-    cls.pictures = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    path, = records.data_files(cls.data_dir, True)
+    raw = np.fromfile(path, np.uint8).reshape(NUMBER, -1)
+    cls.pictures = raw[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     cls.photos = os.path.join(cls.root, 'photos')
     os.mkdir(cls.photos)
     for number, picture in enumerate(cls.pictures):

@@ -8,6 +8,8 @@ from unittest import mock
 import numpy as np
 
 import cifar10
+from cifar10_lib.network import layers, precision
+from cifar10_lib.training import checkpoints, recipes
 from cifar10_lib.dataset import sample
 from cifar10_lib.common.tf1 import tf
 
@@ -236,7 +238,7 @@ class InferenceTest(tf.test.TestCase):
     self.assertBetween(np.mean(pooled == 0), 0.2, 0.8)  # of both kinds
     with tf.Graph().as_default() as graph, tf.Session() as session:
       made_of = [tf.constant(z), tf.constant(biases)]
-      ours = cifar10._pool_relu('pool', tf.nn.relu(tf.nn.bias_add(*made_of)))
+      ours = layers.max_pool(tf.nn.relu(tf.nn.bias_add(*made_of)), 'pool')
       gradients = tf.gradients(ours, made_of, tf.constant(dy))
       ours, gradients = session.run([ours, gradients])
       sizes = [op.inputs[0].shape.as_list() for op in graph.get_operations()
@@ -260,7 +262,7 @@ class InferenceTest(tf.test.TestCase):
           weights * x64 * scale ** -1.75)
       with tf.Graph().as_default(), tf.Session() as session:
         tensor = tf.constant(x)
-        ours = cifar10._norm('norm', tensor)
+        ours = layers.lrn(tensor, 4, bias=1.0, alpha=alpha, beta=0.75, name='norm')
         theirs = tf.nn.lrn(tensor, 4, bias=1.0, alpha=alpha, beta=0.75)
         gradients = [tf.gradients(tf.reduce_sum(y * weights), tensor)[0] for y in (ours, theirs)]
         ours, (ours_gradient, theirs_gradient) = session.run([ours, gradients])
@@ -290,7 +292,7 @@ class LossTest(tf.test.TestCase):
   def testWeightDecayOfTheRecipe(self):
     values = random_values(3)
     with tf.Graph().as_default(), tf.Session() as session:
-      recipe = cifar10.TUTORIAL._replace(weight_decay=0.5)
+      recipe = cifar10.tutorial()._replace(weight_decay=0.5)
       logits = cifar10.inference(tf.zeros([2, 24, 24, 3]), recipe)
       total_loss = cifar10.loss(logits, tf.constant([1, 2]))
       load(session, values)
@@ -329,7 +331,8 @@ class LearningRateTest(tf.test.TestCase):
   def rates(self, steps, *arguments):
     with tf.Graph().as_default(), tf.Session() as session:
       step = tf.placeholder(tf.int64, [])
-      rate = cifar10.learning_rate(step, *arguments)
+      batch_size, num_examples, recipe = (*arguments, cifar10.tutorial())[:3]
+      rate = recipes.learning_rate(step, batch_size, num_examples, recipe)
       self.assertEqual(rate.dtype, tf.float32)
       return [session.run(rate, {step: value}) for value in steps]
 
@@ -347,11 +350,11 @@ class LearningRateTest(tf.test.TestCase):
     self.assertAllClose(self.rates([27342, 27343], 128, 10000), [0.1, 0.01], rtol=1e-5, atol=0)
 
   def testFewerPicturesThanABatch(self):
-    recipe = cifar10.TUTORIAL._replace(epochs_per_decay=1.0)
+    recipe = cifar10.tutorial()._replace(epochs_per_decay=1.0)
     self.assertAllClose(self.rates([0], 128, 3, recipe), [0.1], rtol=1e-5, atol=0)
 
   def testRecipe(self):
-    recipe = cifar10.TUTORIAL._replace(learning_rate=0.5, epochs_per_decay=3.0, decay_factor=0.25)
+    recipe = cifar10.tutorial()._replace(learning_rate=0.5, epochs_per_decay=3.0, decay_factor=0.25)
     self.assertAllClose(self.rates([29, 30, 59, 60], 10, 100, recipe),
                         [0.5, 0.125, 0.125, 0.03125], rtol=1e-5, atol=0)
 
@@ -375,7 +378,7 @@ class TrainTest(tf.test.TestCase):
       expected.update({name + '/ExponentialMovingAverage': shape for name, shape in SHAPES.items()})
       self.assertEqual(names, expected)
       self.assertEqual({v.op.name for v in tf.trainable_variables()}, set(SHAPES))
-      averaged = cifar10.saved_variables()
+      averaged = checkpoints.saved_variables()
       self.assertEqual({name: averaged[name + '/ExponentialMovingAverage'].op.name
                         for name in SHAPES}, {name: name for name in SHAPES})
 
@@ -405,7 +408,7 @@ class TrainTest(tf.test.TestCase):
     # A loss simple enough to train in NumPy: |w - target|^2 / 2, of gradient w - target.
     start, target = np.array([3.0, -1.0, 0.5], np.float32), np.array([1.0, 2.0, -4.0], np.float32)
     for cap in [0.9999, 0.22]:  # the second is less than (1 + n) / (10 + n) from n = 2 on
-      recipe = cifar10.TUTORIAL._replace(
+      recipe = cifar10.tutorial()._replace(
           learning_rate=0.5, epochs_per_decay=1.0, decay_factor=0.5, moving_average_decay=cap)
       with tf.Graph().as_default(), tf.Session() as session:
         w = tf.get_variable('w', initializer=start)
@@ -452,17 +455,17 @@ class TrainTest(tf.test.TestCase):
 class FastRecipeTest(tf.test.TestCase):
 
   def testTutorialIsAsItWas(self):
-    recipe = cifar10.TUTORIAL
+    recipe = cifar10.tutorial()
     self.assertEqual((recipe.learning_rate, recipe.epochs_per_decay, recipe.decay_factor,
                       recipe.weight_decay, recipe.moving_average_decay, recipe.momentum,
                       recipe.label_smoothing, recipe.augment, recipe.max_steps),
                      (0.1, 350.0, 0.1, 0.004, 0.9999, 0.0, 0.0, 'crop,flip,colour', 1000000))
 
   def testRateRisesThenFallsToZero(self):
-    recipe = cifar10.FAST._replace(learning_rate=0.5, warmup=0.2, max_steps=50)
+    recipe = recipes.fast(50)._replace(learning_rate=0.5, warmup_steps=0.2 * 50)
     with tf.Graph().as_default(), tf.Session() as session:
       step = tf.placeholder(tf.int64, [])
-      rate = cifar10.learning_rate(step, 128, 50000, recipe)
+      rate = recipes.learning_rate(step, 128, 50000, recipe)
       rates = [session.run(rate, {step: n}) for n in range(52)]
     # 10 steps up, 40 steps down; what comes after the last step has a rate of zero.
     expected = ([0.05 * (n + 1) for n in range(10)] + [0.5 * (50 - n) / 40 for n in range(10, 51)]
@@ -470,20 +473,20 @@ class FastRecipeTest(tf.test.TestCase):
     self.assertAllClose(rates, expected, rtol=1e-5)
 
   def testRateOfTheShortestRuns(self):
-    recipe = cifar10.FAST._replace(learning_rate=0.5, warmup=0.5)
     for max_steps, expected in [(1, [0.5, 0.0]), (2, [0.5, 0.5, 0.0]),
                                 (8, [0.125, 0.25, 0.375, 0.5, 0.5, 0.375, 0.25, 0.125, 0.0])]:
       with tf.Graph().as_default(), tf.Session() as session:
         step = tf.placeholder(tf.int64, [])
-        rate = cifar10.learning_rate(step, 128, 50000, recipe._replace(max_steps=max_steps))
+        recipe = recipes.fast(max_steps)._replace(
+            learning_rate=0.5, warmup_steps=max(1.0, 0.5 * max_steps))
+        rate = recipes.learning_rate(step, 128, 50000, recipe)
         self.assertAllClose([session.run(rate, {step: n}) for n in range(len(expected))], expected,
                             rtol=1e-5)
 
   def testAveragesLookBackOnAShareOfTheSteps(self):
-    recipe = cifar10.FAST._replace(averaged_share=0.05)
     for max_steps, decay in (4000, 0.995), (400, 0.95), (10, 0.0):
-      self.assertAlmostEqual(cifar10.average_decay(recipe._replace(max_steps=max_steps)), decay)
-    self.assertEqual(cifar10.average_decay(cifar10.TUTORIAL._replace(max_steps=4000)), 0.9999)
+      self.assertAlmostEqual(recipes.fast(max_steps).moving_average_decay, decay)
+    self.assertEqual(cifar10.tutorial(4000).moving_average_decay, 0.9999)
 
   def testLabelSmoothing(self):
     random = np.random.RandomState(0)
@@ -511,8 +514,8 @@ class FastRecipeTest(tf.test.TestCase):
 
   def testNesterov(self):
     """Steps of w on (w - 3)^2 / 2, as https://proceedings.mlr.press/v28/sutskever13.html has it."""
-    recipe = cifar10.FAST._replace(learning_rate=0.1, warmup=0.0, momentum=0.8, muon_rate=0.0,
-                                   max_steps=20)
+    recipe = recipes.fast(20)._replace(learning_rate=0.1, warmup_steps=0.0, momentum=0.8,
+                                       muon_rate=0.0)
     with tf.Graph().as_default(), tf.Session() as session:
       step = tf.train.get_or_create_global_step()
       w = tf.get_variable('w', initializer=1.0)
@@ -529,7 +532,7 @@ class FastRecipeTest(tf.test.TestCase):
 
   def testMuonTakesOfTheWeights(self):
     """Where the gradient is zero, decay is all that a step does."""
-    recipe = cifar10.FAST._replace(muon_rate=0.5, warmup=0.0, muon_decay=0.1)
+    recipe = recipes.fast()._replace(muon_rate=0.5, warmup_steps=0.0, muon_decay=0.1)
     with tf.Graph().as_default(), tf.Session() as session:
       step = tf.train.get_or_create_global_step()
       weights = tf.get_variable('layer/weights', initializer=tf.ones([3, 2]))
@@ -540,30 +543,27 @@ class FastRecipeTest(tf.test.TestCase):
       self.assertAllClose(1 - session.run(weights), np.full([3, 2], 0.05), rtol=1e-4)
 
   def testRecipeIsFittedToTheLength(self):
-    recipe = cifar10.FAST._replace(muon_rate=0.6, muon_decay=0.3, muon_steps=1000, long_steps=500,
-                                   augment='crop', long_augment='flip',
-                                   weight_decay=0.25, long_weight_decay=0.5)
-    for max_steps, muon_rate, muon_decay, augment, weight_decay in [
-        (1, 0.6, 0.3, 'crop', 0.25), (499, 0.6, 0.3, 'crop', 0.25), (500, 0.6, 0.3, 'flip', 0.5),
-        (1000, 0.6, 0.3, 'flip', 0.5), (4000, 0.3, 0.18898816, 'flip', 0.5),
-        (64000, 0.075, 0.075, 'flip', 0.5)]:
-      fitted = cifar10.fitted(recipe, max_steps)
-      self.assertAllClose((fitted.muon_rate, fitted.muon_decay), (muon_rate, muon_decay))
-      self.assertEqual((fitted.augment, fitted.weight_decay, fitted.max_steps),
-                       (augment, weight_decay, max_steps))
-      self.assertEqual(fitted.learning_rate, recipe.learning_rate)
-      self.assertEqual(cifar10.fitted(fitted, max_steps), fitted)
-    recipe = cifar10.FAST._replace(mixup=0.4, mixup_steps=700)
-    for max_steps, mixup in (699, 0.0), (700, 0.4):
-      self.assertEqual(cifar10.fitted(recipe, max_steps).mixup, mixup)
-      self.assertEqual(cifar10.fitted(recipe._replace(mixup_steps=None), max_steps).mixup, 0.4)
-    self.assertEqual(cifar10.fitted(cifar10.TUTORIAL, 60000),
-                     cifar10.TUTORIAL._replace(max_steps=60000))
+    for max_steps, muon_rate, muon_decay, augment, weight_decay, mixup in [
+        (1, 0.02, 0.1, 'crop:4..1,flip', 0.002, 0.0),
+        (3000, 0.02, 0.1, 'crop:4..1,flip', 0.002, 0.0),
+        (9999, 0.01095500, 0.06694556, 'crop:4..1,flip', 0.002, 0.0),
+        (10000, 0.01095445, 0.06694330, 'crop:4,flip', 0.0, 0.0),
+        (12000, 0.01, 0.06299605, 'crop:4,flip', 0.0, 0.0),
+        (24000, 0.00707107, 0.05, 'crop:4,flip', 0.0, 0.0),
+        (39999, 0.00547730, 0.04217198, 'crop:4,flip', 0.0, 0.0),
+        (40000, 0.00547723, 0.04217163, 'crop:4,flip', 0.0, 0.2),
+        (192000, 0.0025, 0.025, 'crop:4,flip', 0.0, 0.2)]:
+      recipe = recipes.fast(max_steps)
+      self.assertAllClose((recipe.muon_rate, recipe.muon_decay), (muon_rate, muon_decay), rtol=1e-5)
+      self.assertEqual((recipe.augment, recipe.weight_decay, recipe.mixup, recipe.max_steps),
+                       (augment, weight_decay, mixup, max_steps))
+      self.assertEqual(recipe.learning_rate, recipes.fast().learning_rate)
+    self.assertEqual(cifar10.tutorial(60000), cifar10.tutorial()._replace(max_steps=60000))
 
   def testMuonMovesTheWeightsOfAllLayersButTheLast(self):
     """At a rate of 0 for the others, and Muon's own: each step's length tells."""
-    recipe = cifar10.FAST._replace(learning_rate=1e-12, muon_rate=0.1, muon_decay=0.0, warmup=0.0,
-                                   muon_every=2)
+    recipe = recipes.fast()._replace(learning_rate=1e-12, muon_rate=0.1, muon_decay=0.0,
+                                     warmup_steps=0.0, muon_every=2)
     with tf.Graph().as_default(), tf.Session() as session:
       step = tf.train.get_or_create_global_step()
       images = tf.random.normal([4, 24, 24, 3], seed=1)
@@ -613,7 +613,7 @@ class SixteenBitTest(tf.test.TestCase):
               else mock.mock_open(read_data=cpuinfo))
     with mock.patch.object(tf.config, 'list_physical_devices', return_value=list(gpus)), \
          mock.patch('builtins.open', opened):
-      return cifar10.compute_dtype(use_fp16)
+      return precision.compute_dtype(use_fp16)
 
   def testComputeDtype(self):
     able = 'processor : 0\nflags\t\t: fpu avx512f avx512_bf16 avx512_fp16\n'
@@ -627,19 +627,19 @@ class SixteenBitTest(tf.test.TestCase):
 
   def testSessionConfig(self):
     for dtype, rewrites in [('float32', False), ('float16', False), ('bfloat16', True)]:
-      config = cifar10.session_config(dtype)
+      config = precision.session_config(dtype)
       rewriter = config.graph_options.rewrite_options
       self.assertEqual(rewriter.auto_mixed_precision_onednn_bfloat16 == rewriter.ON, rewrites)
       self.assertTrue(config.allow_soft_placement)
       self.assertTrue(config.gpu_options.allow_growth)
       self.assertFalse(config.log_device_placement)
-    self.assertTrue(cifar10.session_config(log_device_placement=True).log_device_placement)
+    self.assertTrue(precision.session_config(log_device_placement=True).log_device_placement)
 
   def testOpsAtOnce(self):
     """With one, the step's ops would wait for the input's."""
     for cores, ops in [(None, 2), (1, 2), (2, 2), (4, 2), (16, 8)]:
       with mock.patch.object(os, 'cpu_count', return_value=cores):
-        self.assertEqual(cifar10.session_config().inter_op_parallelism_threads, ops)
+        self.assertEqual(precision.session_config().inter_op_parallelism_threads, ops)
 
 
 if __name__ == '__main__':

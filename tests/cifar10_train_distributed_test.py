@@ -18,33 +18,22 @@ from unittest import mock
 import numpy as np
 
 import cifar10
-from cifar10_lib.training import checkpoints
-from cifar10_lib.training import clusters
 import cifar10_eval
-from cifar10_lib.dataset import sample
-from tests import testing
 import cifar10_train
-import cifar10_train_distributed as distributed
+import cifar10_train_distributed as program
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import sample
+from cifar10_lib.training import checkpoints, clusters, local_cluster
+from tests import testing
 
-PROGRAM = os.path.abspath(distributed.__file__)
+PROGRAM = os.path.abspath(program.__file__)
 EXAMPLES = testing.TrainerTestCase.EXAMPLES
 WAIT_SECONDS = 120  # for what takes a few, on a machine that does other things
 
 
 def _options(**changes):
   """The flags' defaults, but small."""
-  return testing.defaults(cifar10, cifar10_train, cifar10_eval, distributed, **changes)
-
-
-def _steps_of_events(directory):
-  """The steps of all values, in the order of writing, file by file."""
-  steps = []
-  for path in sorted(glob.glob(os.path.join(directory, 'events.*')), key=os.path.getmtime):
-    with contextlib.suppress(tf.errors.DataLossError):  # of a process that was killed
-      steps += [event.step for event in tf.train.summary_iterator(path)
-                if event.HasField('summary')]
-  return steps
+  return testing.defaults(cifar10, cifar10_train, cifar10_eval, program, **changes)
 
 
 def _tensors(directory):
@@ -71,7 +60,7 @@ class PlacementTest(tf.test.TestCase):
     batch = np.zeros([2, 24, 24, 3], np.float32), np.zeros([2], np.int32)
     with tf.Graph().as_default(), mock.patch.object(
         cifar10_train, 'build_input', return_value=([batch], EXAMPLES)):
-      yield distributed.build(
+      yield program.build(
           _options(**changes), clusters.Cluster(addresses, 'worker', 0), replicas)
 
   def testAnUpdateIsMadeOnTheServers(self):
@@ -116,14 +105,14 @@ class PlacementTest(tf.test.TestCase):
     """For strengths that change: on a server the workers would count in one place."""
     data_dir = sample.make_sample(self.get_temp_dir(), EXAMPLES, 20)
     cluster = clusters.Cluster({'ps': ['a:1'], 'worker': ['b:1', 'c:1']}, 'worker', 1)
-    for replicas, steps_a_batch in (2, 1), (None, 2):
+    for replicas, steps_per_batch in (2, 1), (None, 2):
       with tf.Graph().as_default(), mock.patch.object(
           cifar10_train, 'build_input', side_effect=cifar10_train.build_input) as build_input:
-        distributed.build(_options(data_dir=os.path.dirname(data_dir), augment='crop:4..1'),
+        program.build(_options(data_dir=os.path.dirname(data_dir), augment='crop:4..1'),
                           cluster, replicas)
         count, = [each for each in tf.local_variables() if 'batches_made' in each.name]
       self.assertIn('/job:worker/task:1/device:CPU:0', count.device)
-      self.assertEqual(build_input.call_args.kwargs, {'steps_a_batch': steps_a_batch})
+      self.assertEqual(build_input.call_args.kwargs, {'steps_per_batch': steps_per_batch})
 
   def testVariablesGoToTheServerWithFewestBytes(self):
     with self._built(servers=2):
@@ -166,13 +155,13 @@ class ExactTest(tf.test.TestCase):
       os.makedirs(together)
       for path in glob.glob(os.path.join(alone, 'model.ckpt-0.*')):
         shutil.copy(path, together)
-      addresses = clusters.free_addresses({'ps': 1, 'worker': 2})
+      addresses = local_cluster.free_addresses({'ps': 1, 'worker': 2})
       tasks = [clusters.Cluster(addresses, *task)
                for task in (('ps', 0), ('worker', 0), ('worker', 1))]
       servers = [tf.train.Server(tf.train.ClusterSpec(addresses), each.job, each.index)
                  for each in tasks]
       def work(i):
-        distributed._attempt(
+        program.attempt(
             _options(**options, train_dir=together, batch_size=16,
                      part=slice(16 * (i - 1), 16 * i)),
             tasks[i], servers[i].target, 2, signals)
@@ -196,7 +185,7 @@ class EpochsTest(testing.SampleTestCase):
 
   def _last_step(self, workers, **changes):
     options = _options(data_dir=self.data_dir, **changes)
-    distributed.end_by_epochs(options, workers)
+    program.end_by_epochs(options, workers)
     self.assertIsNone(options.num_epochs)  # which would end a worker's own input
     return options.max_steps
 
@@ -215,51 +204,9 @@ class EpochsTest(testing.SampleTestCase):
 
   def testRecipeIsFittedToTheStepsThatAreLeft(self):
     options = _options(data_dir=self.data_dir, recipe='fast', max_steps=50000, num_epochs=1)
-    self.assertEqual(cifar10_train.recipe_of(options).augment, cifar10.FAST.long_augment)
-    distributed.end_by_epochs(options, 1)
-    self.assertEqual(cifar10_train.recipe_of(options).augment, cifar10.FAST.augment)
-
-
-class EventsTest(tf.test.TestCase):
-
-  def _write(self, directory, steps):
-    with tf.summary.FileWriter(directory, filename_suffix=str(steps[0])) as writer:
-      for step in steps:
-        writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag='a', simple_value=1)]), step)
-
-  def testLastWritten(self):
-    directory = os.path.join(self.get_temp_dir(), 'events')
-    self.assertEqual(distributed.last_written(directory), -1)
-    self._write(directory, [3, 12])
-    self._write(directory, [5, 9])
-    self.assertEqual(distributed.last_written(directory), 12)
-    for path in glob.glob(os.path.join(directory, '*')):  # as a killed process leaves it
-      with open(path, 'rb+') as file:
-        file.truncate(os.path.getsize(path) - 3)
-    self.assertEqual(distributed.last_written(directory), 5)
-
-  def testOnlyStepsBeyondAreWritten(self):
-    """A restore went back to step 2, where values up to step 5 are written."""
-    directory = os.path.join(self.get_temp_dir(), 'onward')
-    with tf.Graph().as_default():
-      step = tf.train.get_or_create_global_step()
-      tf.summary.scalar('step', step)
-      with tf.control_dependencies([tf.identity(step)]):
-        advance = step.assign_add(1)
-      back = step.assign(2)
-      writer = tf.summary.FileWriter(directory)
-      hook = tf.train.SummarySaverHook(1, summary_writer=writer, summary_op=tf.summary.merge_all())
-      creator = tf.train.ChiefSessionCreator(
-          tf.train.Scaffold(init_fn=lambda _, session: session.run(back)))
-      with tf.train.MonitoredSession(
-          creator, [distributed.Onward(hook, tf.identity(step), 5)]) as session:
-        for _ in range(6):  # to step 8
-          session.run(advance)
-      writer.close()
-    steps = _steps_of_events(directory)
-    self.assertEqual(steps, sorted(steps))
-    self.assertGreater(steps[0], 5)
-    self.assertEqual(steps[-1], 8)
+    self.assertEqual(cifar10_train.recipe_of(options).augment, 'crop:4,flip')
+    program.end_by_epochs(options, 1)
+    self.assertEqual(cifar10_train.recipe_of(options).augment, 'crop:4..1,flip')
 
 
 class ClusterTest(testing.TrainerTestCase):
@@ -318,7 +265,7 @@ class ClusterTest(testing.TrainerTestCase):
     self.assertIn('Going on with what the parameter servers hold.', self._log('worker-0'))
     self.assertIn('Lost the session', self._log('worker-0'))
     self.assertNotIn('Traceback', self._log('worker-0') + self._log('worker-1'))
-    steps = _steps_of_events(self.train_dir)
+    steps = testing.steps_of_events(self.train_dir)
     self.assertEqual(steps, sorted(steps))
     self.assertGreater(len(set(steps)), 5)  # a chief that is killed had not written its last
     self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'stopped')
@@ -356,14 +303,14 @@ class ClusterTest(testing.TrainerTestCase):
                           timeout=WAIT_SECONDS, check=False)
 
   def testPeerThatIsNeverReached(self):
-    cluster = clusters.free_addresses({'ps': 1, 'worker': 1})
+    cluster = local_cluster.free_addresses({'ps': 1, 'worker': 1})
     done = self._task(cluster, 'worker', 0, '--connect_timeout_secs=1')
     self.assertEqual(done.returncode, 1)
     self.assertRegex(done.stderr, '^Error: ps 0 at %s was not reached within 1 seconds[^\n]*\n$'
                      % cluster['ps'][0])
 
   def testWhatIsRefused(self):
-    cluster = clusters.free_addresses({'ps': 1, 'worker': 2})
+    cluster = local_cluster.free_addresses({'ps': 1, 'worker': 2})
     for done, text in (
         (self._task(cluster, 'worker', 2), 'TF_CONFIG says that this is worker 2'),
         (self._task(cluster, 'worker', 0, '--replicas_to_aggregate=3'), 'there are 2 workers')):

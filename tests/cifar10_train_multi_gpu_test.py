@@ -10,6 +10,8 @@ from unittest import mock
 import numpy as np
 
 import cifar10
+from cifar10_lib.network import precision
+from cifar10_lib.training import recipes
 from cifar10_lib.training import checkpoints
 from cifar10_lib.training import hooks
 from tests import testing
@@ -29,7 +31,7 @@ def _options(**changes):
 
 
 def _session(cpus=2):
-  return tf.Session(config=cifar10.session_config(cpu_devices=cpus))
+  return tf.Session(config=precision.session_config(cpu_devices=cpus))
 
 
 def _values(directory):
@@ -49,9 +51,9 @@ def _gradients(build, options, batches):
     The gradients by name of variable, the loss, and the batch size that the rate goes by.
   """
   made = {}
-  def train(total_loss, step, batch_size, examples, recipe, dtype, compute_gradients=None):
+  def train(total_loss, step, batch_size, examples, recipe, dtype, parallel=recipes.ONE_DEVICE):
     optimizer = tf.train.GradientDescentOptimizer(1.0)
-    made['gradients'] = (compute_gradients(optimizer) if compute_gradients
+    made['gradients'] = (parallel.compute_gradients(optimizer) if parallel.compute_gradients
                          else optimizer.compute_gradients(total_loss))
     made['batch_size'] = batch_size
     return tf.no_op()
@@ -160,7 +162,7 @@ class StagedTest(tf.test.TestCase):
       label = tf.reshape(count.assign_add(1), [1])
       image = tf.cast(tf.reshape(label, [1, 1]), tf.float32)
       with tf.device('/cpu:1'):
-        got = multi._staged(image, label)
+        got = multi._prefetch(image, label)
       session.run(tf.global_variables_initializer())
       session.run(tf.get_collection(hooks.FILL))
       again = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
@@ -200,7 +202,8 @@ class TrainTest(testing.TrainerTestCase):
 
   def testMixup(self):
     """Labels are shares then, in each tower."""
-    with mock.patch.dict(cifar10.RECIPES, fast=cifar10.FAST._replace(mixup_steps=None)), \
+    with mock.patch.dict(cifar10.RECIPES, fast=lambda steps: recipes.fast(40000)._replace(
+        max_steps=steps)), \
          mock.patch.object(cifar10, 'loss', wraps=cifar10.loss) as loss:
       self._train(num_gpus=2, max_steps=2, recipe='fast')
     self.assertEqual([call.args[1].dtype for call in loss.call_args_list], 2 * [tf.float32])
@@ -209,7 +212,8 @@ class TrainTest(testing.TrainerTestCase):
 
   def testRateCountsExamples(self):
     """At the same number of pictures seen, 1, 2 and 4 towers are on the same stair."""
-    recipe = cifar10.TUTORIAL._replace(epochs_per_decay=1.0)  # 12 batches of 8 a stair
+    def recipe(steps):  # 12 batches of 8 from one drop to the next
+      return cifar10.tutorial(steps)._replace(epochs_per_decay=1.0)
     seen = {}
     with mock.patch.dict(cifar10.RECIPES, tutorial=recipe):
       for towers in 1, 2, 4:

@@ -18,11 +18,12 @@ from absl import flags
 from absl.testing import flagsaver
 
 import cifar10
+from cifar10_lib.training import recipes
 from cifar10_lib.common import programs
 from cifar10_lib.training import checkpoints
 from cifar10_lib.training import hooks
 import cifar10_input
-from cifar10_lib.dataset import sample
+from cifar10_lib.dataset import records, sample
 from tests import testing
 import cifar10_train
 from cifar10_lib.common.programs import Failure
@@ -34,7 +35,7 @@ BATCH_SIZE = 16
 EMA = '/ExponentialMovingAverage'
 # Under this recipe a step leaves the weights as they are.
 RATE_OF_ZERO = mock.patch.dict(
-    cifar10.RECIPES, tutorial=cifar10.TUTORIAL._replace(learning_rate=0.0))
+    cifar10.RECIPES, tutorial=lambda steps: cifar10.tutorial(steps)._replace(learning_rate=0.0))
 
 
 def _events_of(directory):
@@ -140,7 +141,7 @@ class TrainTest(testing.TrainerTestCase):
     status = checkpoints.read_status(self.train_dir)
     self.assertEqual(status['run'], before['run'])  # on going on it is the same run
     self.assertStartsWith(status['run'], '/'.join(self.train_dir.split(os.sep)[-2:]) + ', ')
-    expected = {**cifar10.fitted(cifar10.FAST, 2)._asdict(), 'recipe': 'fast', 'max_steps': 2,
+    expected = {**recipes.fast(2)._asdict(), 'recipe': 'fast', 'max_steps': 2,
                 'batch_size': BATCH_SIZE, 'use_fp16': False,
                 'validation_examples': 0, 'seed': None, 'num_gpus': None, 'sync': None,
                 'replicas_to_aggregate': None}
@@ -222,7 +223,8 @@ class TrainTest(testing.TrainerTestCase):
 
   def testMomentumOfEveryStepButMovesOfOneInFour(self):
     """Counted in the checkpoint, so that going on makes no difference."""
-    earlier = cifar10.FAST._replace(muon_every=1)  # runs before there was a count
+    def earlier(steps):  # runs before there was a count
+      return recipes.fast(steps)._replace(muon_every=1)
     with mock.patch.dict(cifar10.RECIPES, fast=earlier):
       self._train(max_steps=1, recipe='fast', train_dir=os.path.join(self.train_dir, 'earlier'))
     self.assertEqual(
@@ -240,12 +242,14 @@ class TrainTest(testing.TrainerTestCase):
       self.assertTrue(np.any(one[1] != other[1]))
 
   def testMixup(self):
-    recipe = cifar10.FAST._replace(mixup=0.2, mixup_steps=3)
+    def recipe(steps):
+      return recipes.fast(steps)._replace(mixup=0.2 if steps >= 3 else 0.0)
     with mock.patch.dict(cifar10.RECIPES, fast=recipe):
       for max_steps, dtype in (2, tf.int32), (3, tf.float32):
         with tf.Graph().as_default() as graph:
           drawn, _ = cifar10_train.build_input(
-              self._options(data_dir=self.data_dir, recipe='fast', max_steps=max_steps), draws=2)
+              self._options(data_dir=self.data_dir, recipe='fast', max_steps=max_steps),
+              batches=2)
           for images, labels in drawn:
             self.assertEqual((images.dtype, labels.dtype), (tf.float32, dtype))
           draws = [op for op in graph.get_operations() if op.type == 'RandomGamma']
@@ -258,11 +262,11 @@ class TrainTest(testing.TrainerTestCase):
     self.assertRegex(out, r': step %d, loss = \d\.\d\d ' % last)
 
   def testRecipeDecidesWhatWasNotGiven(self):
-    fast, tutorial = cifar10.FAST, cifar10.TUTORIAL
+    fast, tutorial = recipes.fast(), cifar10.tutorial()
     for arguments, max_steps, augment in [
         (['--recipe=fast', '--augment=none'], fast.max_steps, 'none'),
-        (['--recipe=fast', '--max_steps=7'], 7, fast.augment),
-        (['--recipe=fast', '--max_steps=50000'], 50000, fast.long_augment),
+        (['--recipe=fast', '--max_steps=7'], 7, 'crop:4..1,flip'),
+        (['--recipe=fast', '--max_steps=50000'], 50000, 'crop:4,flip'),
         ([], tutorial.max_steps, tutorial.augment),
         (['--recipe=fast', '--max_steps=50000', '--augment='], 50000, '')]:
       parsed = flags.FlagValues()
@@ -325,7 +329,7 @@ class TrainTest(testing.TrainerTestCase):
   def testBadRecordIsTheErrorThatIsSeen(self):
     data_dir = tempfile.mkdtemp(dir=self.get_temp_dir())
     shutil.copytree(self.data_dir, data_dir, dirs_exist_ok=True)
-    path = cifar10_input.data_files(data_dir)[2]
+    path = records.data_files(data_dir)[2]
     with open(path, 'r+b') as file:
       file.seek(3073 * 4)
       file.write(bytes([200]))
@@ -407,7 +411,9 @@ class TrainTest(testing.TrainerTestCase):
     self._check_seeds()
 
   def testSeedRepeatsMixupToo(self):
-    with mock.patch.dict(cifar10.RECIPES, tutorial=cifar10.TUTORIAL._replace(mixup=0.2)):
+    def recipe(steps):
+      return cifar10.tutorial(steps)._replace(mixup=0.2)
+    with mock.patch.dict(cifar10.RECIPES, tutorial=recipe):
       self._check_seeds()
 
   def _check_seeds(self):
@@ -426,7 +432,8 @@ class TrainTest(testing.TrainerTestCase):
     self.assertNotEqual(losses[0], losses[2])
 
   def testDivergenceKeepsTheLastGoodCheckpoint(self):
-    recipe = cifar10.TUTORIAL._replace(learning_rate=1e30)
+    def recipe(steps):
+      return cifar10.tutorial(steps)._replace(learning_rate=1e30)
     self._train(max_steps=2)
     with mock.patch.dict(cifar10.RECIPES, tutorial=recipe):
       with self.assertRaisesRegex(Failure, 'step [34]'):
@@ -437,7 +444,8 @@ class TrainTest(testing.TrainerTestCase):
     self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'failed')
 
   def testLossThatIsNoNumberIsNamedWithItsStep(self):
-    recipe = cifar10.TUTORIAL._replace(learning_rate=1e30)
+    def recipe(steps):
+      return cifar10.tutorial(steps)._replace(learning_rate=1e30)
     with mock.patch.dict(cifar10.RECIPES, tutorial=recipe):
       with self.assertRaisesRegex(Failure, 'The loss became (nan|inf) at step 2;'):
         self._train(max_steps=50, summary_steps=1)

@@ -1,4 +1,6 @@
 """What tests share: a small data set, a directory, options, what was saved."""
+import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -15,6 +17,16 @@ def defaults(*modules, **changes):
   defined = flags.FLAGS.flags_by_module_dict()
   options = {flag.name: flag.default for module in modules for flag in defined[module.__name__]}
   return types.SimpleNamespace(**dict(options, **changes))
+
+
+def steps_of_events(directory):
+  """Returns the steps of all values in a directory's event files, in the order of writing."""
+  steps = []
+  for path in sorted(glob.glob(os.path.join(directory, 'events.*')), key=os.path.getmtime):
+    with contextlib.suppress(tf.errors.DataLossError):  # of a process that was killed
+      steps += [event.step for event in tf.train.summary_iterator(path)
+                if event.HasField('summary')]
+  return steps
 
 
 def tensors(path):

@@ -1,4 +1,4 @@
-"""The same network as Keras 3's guides have one write it: `Model.fit` over `tf.data`."""
+"""Measures the same network, written as Keras 3's guides do: `Model.fit` over `tf.data`."""
 import glob
 import os
 import time
@@ -12,14 +12,14 @@ CROP, RECORD, SHUFFLE = 24, 3073, 20000
 
 
 def decode(value):
-  """One record as picture and label."""
+  """Returns the picture and the label of one record."""
   record = tf.io.decode_raw(value, tf.uint8)
   picture = tf.transpose(tf.reshape(record[1:], [3, 32, 32]), [1, 2, 0])
   return picture, tf.cast(record[0], tf.int32)
 
 
 def distort(value):
-  """One record, distorted."""
+  """Returns the distorted picture and the label of one record."""
   picture, label = decode(value)
   picture = tf.image.random_flip_left_right(tf.image.random_crop(picture, [CROP, CROP, 3]))
   picture = tf.image.random_brightness(tf.cast(picture, tf.float32), 63)
@@ -28,13 +28,13 @@ def distort(value):
 
 
 def centre(value):
-  """One record's centre."""
+  """Returns the centre of the picture and the label of one record."""
   picture, label = decode(value)
   return tf.image.per_image_standardization(picture[4:-4, 4:-4]), label
 
 
 def batches(data_dir, pattern, prepare, shuffle):
-  """A tf.data.Dataset without end, of prepared batches."""
+  """Returns an endless tf.data.Dataset of prepared batches."""
   files = sorted(glob.glob(os.path.join(data_dir, 'cifar-10-batches-bin', pattern)))
   data = tf.data.FixedLengthRecordDataset(files, RECORD)
   data = data.shuffle(SHUFFLE) if shuffle else data
@@ -43,14 +43,14 @@ def batches(data_dir, pattern, prepare, shuffle):
 
 
 class Norm(keras.layers.Layer):
-  """Local response normalisation, which Keras lacks."""
+  """Computes local response normalisation, which Keras lacks."""
 
   def call(self, x):
     return tf.nn.local_response_normalization(x, 4, bias=1.0, alpha=0.001 / 9.0, beta=0.75)
 
 
 def compiled_model():
-  """The network, ready to train."""
+  """Returns the network, compiled for training."""
   layers = keras.layers
   decay = keras.regularizers.L2(0.002)  # Keras has no half in front of the square
   model = keras.Sequential([
@@ -71,7 +71,7 @@ def compiled_model():
 
 
 class Clock(keras.callbacks.Callback):
-  """Notes when the first batch was done, and when the last one of the warm-up."""
+  """Records the end of the first batch and the end of the warm-up."""
 
   def __init__(self, warmup):
     super().__init__()
@@ -84,7 +84,7 @@ class Clock(keras.callbacks.Callback):
     if self.done == self.warmup:
       self.since = time.perf_counter()
 
-  on_test_batch_end = on_train_batch_end  # what `evaluate` calls
+  on_test_batch_end = on_train_batch_end  # `evaluate` calls this one
 
 
 def main():

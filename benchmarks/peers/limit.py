@@ -1,4 +1,4 @@
-"""What the machine can do at most: products of matrices, and bytes moved."""
+"""Measures the limits of the machine: the speed of matrix products and of copying memory."""
 import os
 import time
 
@@ -9,13 +9,13 @@ import measure
 import numpy as np
 import tensorflow as tf
 
-SIDE = 2048  # of the matrices
+SIDE = 2048  # rows and columns of the matrices
 REPEATS = 12
 COPY_BYTES = 2**28
 
 
 def best_seconds(function):
-  """Returns the least of several times; the first call, which also prepares, does not count."""
+  """Returns the shortest time of several calls; the first call only warms up."""
   function()
   seconds = []
   for _ in range(REPEATS):
@@ -26,11 +26,11 @@ def best_seconds(function):
 
 
 def training_flops():
-  """Returns the floating-point operations of one picture in training, by plain sums.
+  """Returns the floating-point operations that training takes for one picture, by plain sums.
 
-  An addition and a multiplication are two. Of each product of forward there are two more in the
-  gradients, by weights and by input; the first layer's input needs none. Taps that fall on the
-  border's zeros are left out, as libraries do: 3 of 5 x size on either side.
+  An addition and a multiplication count as two. Each product of the forward pass has two more in
+  the gradients, by weights and by input. The first layer needs no gradient by input. Products with
+  the zeros of the border do not count, because libraries skip them: 6 of 5 x size along each axis.
   """
   conv1 = (24 * 5 - 6) ** 2 * 3 * 64
   conv2 = (12 * 5 - 6) ** 2 * 64 * 64

@@ -1,8 +1,8 @@
-"""What every measured program does: parse its flags, time its steps, print one line of JSON.
+"""Parses the flags of a measured program, times its steps, and prints one line of JSON.
 
-A peer runs in a process of its own, as `python benchmarks/peers/NAME.py PART --data_dir DIR`, where
-PART is `training`, `input` (batches are made and dropped) or `evaluation` (of the test file). Time
-begins once libraries are imported.
+Each program runs in its own process, as `python benchmarks/peers/NAME.py PART --data_dir DIR`. PART
+is `training`, `input` (makes batches and discards them) or `evaluation` (of the test file). Time
+starts after the imports.
 """
 import argparse
 import json
@@ -13,9 +13,9 @@ import sys
 import tempfile
 import time
 
-BATCH_SIZE = 128  # pictures
+BATCH_SIZE = 128  # pictures in a batch
 PARTS = ('training', 'input', 'evaluation')
-_scratch = []  # directories to remove
+_scratch = []  # directories that `report` removes
 
 
 def arguments():
@@ -23,10 +23,11 @@ def arguments():
   parser = argparse.ArgumentParser()
   parser.add_argument('part', choices=PARTS)
   parser.add_argument('--data_dir', required=True)
-  parser.add_argument('--warmup', type=int, default=50, help='steps that are not timed')
-  parser.add_argument('--steps', type=int, default=250, help='steps that are')
+  parser.add_argument('--warmup', type=int, default=50, help='steps before timing starts')
+  parser.add_argument('--steps', type=int, default=250, help='number of timed steps')
   parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'])
-  parser.add_argument('--batch_size', type=int, default=BATCH_SIZE, help='of this project only')
+  parser.add_argument('--batch_size', type=int, default=BATCH_SIZE,
+                      help='pictures in a batch; only project.py uses it')
   return parser.parse_args()
 
 
@@ -41,12 +42,12 @@ def timed(step, begin, warmup, steps, batch_size=BATCH_SIZE):
 
   Args:
     step: function without arguments.
-    begin: `time.perf_counter()` once libraries were imported.
-    warmup, steps: calls that are not timed, and that are.
-    batch_size: pictures a step.
+    begin: `time.perf_counter()` after the imports.
+    warmup, steps: numbers of calls before timing starts, and of timed calls.
+    batch_size: pictures in a step.
 
   Returns:
-    A dict: seconds until the first step was done, and images/s.
+    A dict of 'first step s', seconds from `begin` to the end of the first step, and 'images/s'.
   """
   step()
   first = time.perf_counter() - begin
@@ -59,9 +60,12 @@ def timed(step, begin, warmup, steps, batch_size=BATCH_SIZE):
 
 
 def report(result):
-  """Prints the result, with the largest memory that the process had, and ends the process.
+  """Prints the result with the peak memory of the process, and ends the process.
 
-  At once: threads that fill queues need not be stopped one by one.
+  It ends at once, without stopping the threads that fill queues.
+
+  Args:
+    result: a dict of measurements.
   """
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
   result['peak MiB'] = peak / (2**20 if sys.platform == 'darwin' else 2**10)

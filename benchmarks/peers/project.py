@@ -1,4 +1,4 @@
-"""This project, by its own programs as a user runs them: summaries and checkpoints on."""
+"""Measures this project, by the programs that a user runs, with summaries and checkpoints."""
 import contextlib
 import io
 import os
@@ -9,19 +9,19 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 import measure
 
-import cifar10
-from cifar10_lib.common import programs
 import cifar10_eval
 import cifar10_input
 import cifar10_train
 from benchmarks import runs
+from cifar10_lib.common import programs
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.network import precision
 
-LOG_STEPS = 10  # steps a log line, the trainer's default
+LOG_STEPS = 10  # steps from one log line to the next, the trainer's default
 
 
 def training(args):
-  """Trains by `cifar10_train.train`; rates are between log lines, so steps count in tens."""
+  """Trains with `cifar10_train.train`; rounds steps down to tens, because it times log lines."""
   begin_step = max(1, args.warmup // LOG_STEPS * LOG_STEPS)
   last = begin_step // LOG_STEPS * LOG_STEPS + max(1, args.steps // LOG_STEPS) * LOG_STEPS
   programs.parse_flags([
@@ -38,23 +38,24 @@ def training(args):
 
 
 def input_alone(args):
-  """Makes batches with the tutorial's distortions, and drops them."""
+  """Makes batches with the tutorial's distortions, and discards them."""
   begin = time.perf_counter()
   images, _ = cifar10_input.distorted_inputs(args.data_dir, args.batch_size)
-  creator = tf.train.ChiefSessionCreator(config=cifar10.session_config())
+  creator = tf.train.ChiefSessionCreator(config=precision.session_config())
   with tf.train.MonitoredSession(creator) as session:
     return measure.timed(lambda: session.run(images.op), begin, args.warmup, args.steps,
                          args.batch_size)
 
 
 def evaluation(args):
-  """Scores a checkpoint of step 1 on the test file, by `cifar10_eval.Evaluation`.
+  """Scores a checkpoint of step 1 on the test file, with `cifar10_eval.Evaluation`.
 
-  The first step's time is that of a whole score with its graph; images/s are the second score's.
+  Scores twice. 'first step s' is the time of the first score, with building the graph. 'images/s'
+  is the speed of the second.
   """
   train_dir = measure.scratch()
   programs.parse_flags(['cifar10_train.py', '--data_dir=' + args.data_dir,
-                           '--train_dir=' + train_dir, '--max_steps=1'])
+                        '--train_dir=' + train_dir, '--max_steps=1'])
   with contextlib.redirect_stdout(io.StringIO()):
     cifar10_train.train(cifar10_train.FLAGS)
   checkpoint = os.path.join(train_dir, 'model.ckpt-1')

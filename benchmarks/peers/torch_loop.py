@@ -1,4 +1,4 @@
-"""The same network in PyTorch: a plain loop, all pictures in memory, whole batches distorted."""
+"""Measures the same network in PyTorch: a plain loop that distorts whole batches in memory."""
 import glob
 import os
 import time
@@ -13,7 +13,7 @@ CROP, RECORD = 24, 3073
 
 
 def load(data_dir, pattern):
-  """All records of the files: uint8 [N, 3, 32, 32] and int64 [N]."""
+  """Returns all records of the files: uint8 [N, 3, 32, 32] and int64 [N]."""
   paths = sorted(glob.glob(os.path.join(data_dir, 'cifar-10-batches-bin', pattern)))
   records = np.concatenate([np.fromfile(path, np.uint8).reshape(-1, RECORD) for path in paths])
   records = torch.from_numpy(records)
@@ -21,14 +21,14 @@ def load(data_dir, pattern):
 
 
 def standardise(x):
-  """Mean 0 and variance 1 for each picture."""
+  """Scales each picture to mean 0 and variance 1."""
   mean, std = x.mean((1, 2, 3), keepdim=True), x.std((1, 2, 3), keepdim=True)
   x = (x - mean) / std.clamp(min=(CROP * CROP * 3) ** -0.5)
   return x.contiguous(memory_format=torch.channels_last)
 
 
 def training_batch(pictures, labels):
-  """A random batch: cropped, mirrored, brightness, contrast."""
+  """Returns a random batch, distorted by crop, flip, brightness and contrast."""
   count = measure.BATCH_SIZE
   chosen = torch.randint(len(labels), [count])
   top, left = torch.randint(32 - CROP + 1, [2, count, 1])
@@ -44,7 +44,7 @@ def training_batch(pictures, labels):
 
 
 def network():
-  """The layers, for channels-last memory."""
+  """Returns the network, in channels-last memory format."""
   norm = nn.LocalResponseNorm(9, alpha=0.001, beta=0.75, k=1.0)
   return nn.Sequential(
       nn.Conv2d(3, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2, 1), norm,
@@ -54,7 +54,7 @@ def network():
 
 
 def training_step(net, batch, dtype):
-  """Returns a function that takes one step."""
+  """Returns a function that trains one step."""
   def parameters(kind):
     return [each for layer in net if isinstance(layer, kind) for each in layer.parameters()]
   optimizer = torch.optim.SGD([
@@ -75,7 +75,7 @@ def training_step(net, batch, dtype):
 
 
 def evaluation_step(net, pictures):
-  """Returns a function that names the next batch of test pictures."""
+  """Returns a function that classifies the next batch of test pictures."""
   starts = iter(range(0, 10**9, measure.BATCH_SIZE))
 
   def step():

@@ -1,7 +1,8 @@
-"""The tutorial's structure as it was in 2015 to 2018, on today's TensorFlow.
+"""Measures the tutorial's structure of 2015 to 2018, on today's TensorFlow.
 
-One record a read, one picture a distortion, sixteen threads, ready float pictures in the shuffling
-queue, `tf.nn.lrn`, summaries, checkpoints, the guard against NaN, all settings TensorFlow's own.
+It reads one record and distorts one picture at a time, in sixteen threads. The shuffling queue
+holds distorted float pictures. It has `tf.nn.lrn`, summaries, checkpoints and the guard against
+NaN. All settings are TensorFlow's defaults.
 """
 import glob
 import os
@@ -25,7 +26,7 @@ def read(pattern):
 
 
 def training_batch(data_dir):
-  """Distorts one picture at a time, then mixes: float32 [B, 24, 24, 3], int32 [B]."""
+  """Returns a shuffled batch of distorted pictures: float32 [B, 24, 24, 3], int32 [B]."""
   picture, label = read(os.path.join(data_dir, 'cifar-10-batches-bin', 'data_batch_*.bin'))
   picture = tf.random_crop(tf.cast(picture, tf.float32), [CROP, CROP, 3])
   picture = tf.image.random_flip_left_right(picture)
@@ -39,7 +40,7 @@ def training_batch(data_dir):
 
 
 def test_batch(data_dir):
-  """The centre of test pictures, over and over: the last batch runs into the next pass."""
+  """Returns a batch of the centres of test pictures; a batch may span the end of the file."""
   picture, label = read(os.path.join(data_dir, 'cifar-10-batches-bin', 'test_batch.bin'))
   picture = tf.image.resize_image_with_crop_or_pad(tf.cast(picture, tf.float32), CROP, CROP)
   return tf.train.batch([tf.image.per_image_standardization(picture), label],
@@ -47,7 +48,7 @@ def test_batch(data_dir):
 
 
 def layer(name, shape, stddev, bias, combine, decay=0.0, relu=True):
-  """A layer, with its summaries."""
+  """Returns the output of a layer, and adds its summaries."""
   with tf.variable_scope(name):
     weights = tf.get_variable('weights', shape,
                               initializer=tf.truncated_normal_initializer(stddev=stddev))
@@ -62,7 +63,7 @@ def layer(name, shape, stddev, bias, combine, decay=0.0, relu=True):
 
 
 def network(x):
-  """Logits [B, 10] of pictures [B, 24, 24, 3]."""
+  """Returns the logits [B, 10] of pictures float32 [B, 24, 24, 3]."""
   def norm(x):
     return tf.nn.lrn(x, 4, bias=1.0, alpha=0.001 / 9.0, beta=0.75)
 
@@ -83,7 +84,7 @@ def network(x):
 
 
 def train_op(pictures, labels):
-  """One step, and its loss."""
+  """Returns the op of one training step, and the loss."""
   step = tf.train.get_or_create_global_step()
   cross_entropy = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
       labels=labels, logits=network(pictures)))

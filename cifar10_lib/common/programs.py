@@ -52,6 +52,20 @@ def parse_flags(argv, arguments=False):
   return rest
 
 
+def parsed(options):
+  """Returns options; absl's flags that no program has parsed are marked as parsed first.
+
+  A notebook's command line (Jupyter's -f) is not ours: its flags have their defaults, and what was
+  assigned.
+
+  Args:
+    options: absl's FlagValues, or anything else with the flags' names as attributes.
+  """
+  if isinstance(options, flags.FlagValues) and not options.is_parsed():
+    options.mark_as_parsed()
+  return options
+
+
 def run(main, arguments=False):
   """Parses the command line, calls `main(argv)` and exits with the code that it returns, or 0.
 

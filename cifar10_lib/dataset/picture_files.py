@@ -1,7 +1,7 @@
-"""Picture files: finding them, and opening them whatever they are; no TensorFlow.
+"""Finds picture files and reads them as upright, opaque RGB pictures; does not need TensorFlow.
 
-A photograph may lie on its side with a note in its header that it does, a drawing may have no
-background, a scan no colours. What leaves this room is upright, opaque and has three channels.
+A photograph may be stored sideways with its orientation in the header. A drawing may be
+transparent, a scan may be grey.
 """
 import glob
 import io
@@ -15,22 +15,22 @@ from PIL import Image, ImageOps
 
 from cifar10_lib.common.programs import Failure
 
-FORMATS = ('PNG', 'JPEG', 'BMP', 'GIF', 'WEBP')  # what Pillow is asked for: nothing more exotic
-# What counts in a folder.
+FORMATS = ('PNG', 'JPEG', 'BMP', 'GIF', 'WEBP')  # the only decoders that Pillow may use
+# File names in a folder that count as pictures.
 ENDINGS = ('.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp', '.gif', '.webp')
-LARGEST = 100_000_000  # pixels, 300 MB, and some times that on the way; a small file can claim more
+MAX_PIXELS = 100_000_000  # 300 MB as RGB; decoding takes several times as much
 STDIN = '-'
-BACKGROUND = (255, 255, 255, 255)  # red, green, blue, alpha: white, as pages have it
+BACKGROUND = (255, 255, 255, 255)  # red, green, blue, alpha: white
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns; ours is below
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns; `read` checks MAX_PIXELS
 
-# What Pillow raises about files that are broken, by the part of them that is.
+# Pillow's errors for broken files; which one depends on the broken part.
 _BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError,
            OverflowError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 def _in_folder(folder):
-  """Returns the pictures in a folder and in those below it, in order; no hidden ones."""
+  """Returns the paths of the pictures in a folder and its subfolders, sorted; skips hidden ones."""
   found = []
   for directory, folders, files in os.walk(folder):
     folders[:] = sorted(name for name in folders if not name.startswith('.'))
@@ -40,13 +40,13 @@ def _in_folder(folder):
 
 
 def find(sources):
-  """Lists the pictures that a command line names.
+  """Returns the paths of the pictures that a command line names (list of str).
 
   Args:
-    sources: list of files, folders, patterns (for shells that leave them as they are) and '-'.
+    sources: list of files, folders, patterns (not every shell expands them) and '-'.
 
   Returns:
-    A list of paths. A source without any picture is among them, for `read` to tell what is wrong.
+    A list of paths. It keeps a source without pictures, so that `read` reports the problem.
   """
   paths = []
   for source in sources:
@@ -61,9 +61,9 @@ def find(sources):
 
 
 def _upright(image):
-  """Returns a Pillow image as its maker saw it: turned as EXIF says, on white, in RGB."""
+  """Returns a Pillow image turned as EXIF says, on a white background, in RGB."""
   image = ImageOps.exif_transpose(image)
-  if image.mode.startswith('I'):  # 16 bits of grey, which Pillow would cut off at 255
+  if image.mode.startswith('I'):  # 16-bit grey, which Pillow would clip at 255
     grey = (np.asarray(image).astype(np.int32) + 128) // 257  # 65535 / 257 = 255
     image = Image.fromarray(grey.astype(np.uint8))
   if image.has_transparency_data:
@@ -73,24 +73,24 @@ def _upright(image):
 
 
 def read(path):
-  """Opens a picture.
+  """Reads a picture.
 
   Args:
-    path: of a file in one of FORMATS, whatever its name; '-' for standard input.
+    path: a file in one of FORMATS, whatever its name; '-' for standard input.
 
   Returns:
-    uint8 [H, W, 3], 0..255, red, green, blue. Of an animation the first picture; turned as EXIF
-    says; transparent parts white.
+    uint8 [H, W, 3], 0..255, red, green, blue. The picture is turned as EXIF says, and transparent
+    parts are white. An animation gives its first picture.
 
   Raises:
-    Failure: it is not there, is no picture, is broken or too large.
+    Failure: the file is missing, broken, not a picture, or has more than MAX_PIXELS pixels.
   """
   if os.path.isdir(path):
-    raise Failure('%s has no picture in it that can be seen (%s).' % (path, ' '.join(ENDINGS)))
+    raise Failure('%s has no picture in it whose name ends in %s.' % (path, ', '.join(ENDINGS)))
   try:
-    # To memory first: Pillow reads on demand, and a pipe cannot be read twice.
+    # Pillow seeks in a file, and a pipe does not allow that. Memory does.
     if path == STDIN and sys.stdin is None:  # closed
-      raise Failure('Standard input is closed. Name a file, or lead one into it.')
+      raise Failure('Standard input is closed. Name a file, or redirect one into it.')
     if path == STDIN:
       content = sys.stdin.buffer.read()
     else:
@@ -101,15 +101,15 @@ def read(path):
   try:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
       width, height = image.size
-      if width * height > LARGEST:
+      if width * height > MAX_PIXELS:
         raise Failure('%s has %d x %d pixels; make it smaller than %d million.'
-                      % (path, width, height, LARGEST // 1_000_000))
+                      % (path, width, height, MAX_PIXELS // 1_000_000))
       return np.asarray(_upright(image))
   except Image.UnidentifiedImageError as error:
     raise Failure('%s is no picture that can be read here (%s).'
                   % (path, ', '.join(FORMATS))) from error
   except _BROKEN as error:
-    raise Failure('%s is broken: %s. Save it anew.' % (path, error)) from error
+    raise Failure('%s is broken: %s. Save it again.' % (path, error)) from error
 
 
 def write(path, picture):

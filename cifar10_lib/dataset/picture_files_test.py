@@ -1,4 +1,4 @@
-"""Tests of opening picture files, on files that the tests make."""
+"""Tests for picture_files, on files that the tests write."""
 import io
 import os
 import struct
@@ -10,9 +10,9 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-from cifar10_lib.dataset import picture_files
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import picture_files
 
 
 def _random(height, width, depth=3, seed=0):
@@ -57,7 +57,7 @@ class PictureTest(tf.test.TestCase):
     exif[0x0112] = 6  # orientation: turn by 90 degrees clockwise
     read = picture_files.read(self._saved('a.jpg', Image.fromarray(pixels), exif=exif))
     self.assertEqual(read.shape, (32, 16, 3))
-    self.assertAllGreater(read[:16], 250)  # left has become top
+    self.assertAllGreater(read[:16], 250)  # the left half is now on top
     self.assertAllLess(read[16:], 5)
 
   def testFirstPictureOfAnAnimation(self):
@@ -80,7 +80,7 @@ class PictureTest(tf.test.TestCase):
     pixels = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], np.uint8)
     read = picture_files.read(self._saved('a.png', Image.fromarray(pixels)))
     self.assertAllEqual(read[0, :2], [[10, 20, 30], [255, 255, 255]])
-    self.assertAllClose(read[0, 2], [127, 127, 127], atol=1)  # half of white shines through
+    self.assertAllClose(read[0, 2], [127, 127, 127], atol=1)  # half of the white background
 
   def testTransparentColourOfAPalette(self):
     image = Image.new('P', (2, 1))
@@ -150,8 +150,8 @@ class PictureTest(tf.test.TestCase):
       paths = picture_files.find([os.path.join(root, source) for source in sources])
       return [os.path.relpath(path, root) for path in paths]
     self.assertEqual(names(''), ['a.jpg', 'b.PNG', 'x[1].png', 'in/c.gif'])
-    self.assertEqual(names('notes.txt', 'a.jpg'), ['notes.txt', 'a.jpg'])  # as they were named
-    self.assertEqual(names('*.jpg'), ['a.jpg'])  # where no shell has done it
+    self.assertEqual(names('notes.txt', 'a.jpg'), ['notes.txt', 'a.jpg'])  # in the order given
+    self.assertEqual(names('*.jpg'), ['a.jpg'])  # where the shell has not expanded it
     self.assertEqual(names('x[1].png'), ['x[1].png'])
     self.assertEqual(names('none.png'), ['none.png'])
     self.assertEqual(picture_files.find(['-']), ['-'])

@@ -1,48 +1,53 @@
-"""Draws a small data set in the files of CIFAR-10: ten kinds of shape, not ten kinds of thing.
+"""Draws a small data set of ten kinds of shape in the format of CIFAR-10.
 
-For trying the programs out where CIFAR-10 cannot be fetched. It is learnt in minutes, and the
-numbers reached on it say nothing about CIFAR-10.
+It serves to try the programs where CIFAR-10 cannot be fetched. A network learns it in minutes.
+Results on it say nothing about CIFAR-10.
 
-Every picture has its own place, size, tilt, colours, background and noise. The kinds stay apart
-under what training does to a picture: a crop, a left-right flip, other brightness and contrast.
-The arithmetic is +, -, *, / and sqrt element by element, which IEEE 754 rounds in one way only, and
-RandomState's stream is frozen by NumPy's policy: a seed gives the same bytes everywhere.
+Every picture has its own place, size, tilt, colours, background and noise. The kinds remain
+distinct under the distortions of training: crop, left-right flip, brightness and contrast.
+
+A seed gives the same bytes on every machine. The arithmetic is elementwise +, -, *, / and sqrt,
+which IEEE 754 rounds in one way only. NumPy's policy freezes RandomState's stream.
 """
 import math
 import os
 
 import numpy as np
 
-from cifar10_lib.dataset import download
 from cifar10_lib.common.programs import Failure
+from cifar10_lib.dataset import archive, download, records
 
-SIDE = 32            # pixels
-RADIUS = (6.0, 9.0)  # pixels from a shape's centre to about its rim
-INNER = 11.0         # pixels from the picture's centre that a shape keeps within: the crop shows 12
-TILT = 0.13          # tangent of half the steepest tilt, 15 degrees
-TINT = 32            # levels of 255 that a channel of the background is off its grey at most
-SHADE = 32           # levels of 255 that the background's gradient adds or takes off at the edge
-PATCH = 48           # levels of 255 that each of its 8x8 patches adds at most
-NOISE = 64           # levels of 255 that noise adds or takes off at most
+SIDE = 32            # pixels; height and width of a picture
+RADIUS = (6.0, 9.0)  # pixels; least and greatest radius of a shape
+INNER = 11.0         # pixels; shapes stay this close to the picture's centre. The crop shows 12.
+TILT = 0.13          # tangent of half the largest tilt, which is 15 degrees
+# Largest changes, in levels of 255.
+TINT = 32            # between a background channel and the background's grey
+SHADE = 32           # of the background's brightness gradient, at the edge
+PATCH = 48           # of each 8x8 patch of the background
+NOISE = 64           # of each value, up or down
 
-# What is_sample looks for.
+# `is_sample` searches readme.html for this text.
 MARKER = '<meta name="cifar10-sample" content="drawn shapes">'
 README = MARKER + '''
 <title>Not CIFAR-10</title>
-<p>This is a SAMPLE data set of drawn shapes in the files of CIFAR-10, made to
-try the programs out. It is not CIFAR-10, and no result on it is a result on CIFAR-10.
+<p>This is a SAMPLE data set of drawn shapes in the files of CIFAR-10, made to try the programs out.
+It is not CIFAR-10, and no result on it is a result on CIFAR-10.</p>
 '''
 
 
-# The shapes. Each function takes coordinates x (to the right) and y (down), arrays of one shape, in
-# units of the radius, and returns how far outside the shape each point is (inside: negative).
+# The shapes. Each function takes arrays of coordinates, x to the right and y down, in units of the
+# radius. It returns each point's distance from the shape, negative inside.
 
 def _box(x, y, left, right, top, bottom):
   return np.maximum(np.maximum(left - x, x - right), np.maximum(top - y, y - bottom))
 
 
 def _sides(x, y, count, inner):
-  """Distances [count, ...] to the sides of a regular polygon that stands on one, `inner` away."""
+  """Returns distances [count, ...] to the sides of a regular polygon that stands on one side.
+
+  `inner` is the distance of the sides from the centre.
+  """
   turns = [2 * math.pi * i / count for i in range(count)]
   return np.stack([np.float32(math.sin(t)) * x + np.float32(math.cos(t)) * y - inner
                    for t in turns])
@@ -69,7 +74,7 @@ def _diamond(x, y):
 
 
 def _star(x, y):
-  # A point of a pentagram is outside of one side of its inner pentagon at most.
+  # A point of a pentagram lies outside at most one side of its inner pentagon.
   return np.sort(_sides(x, -y, 5, 0.35), axis=0)[-2]
 
 
@@ -86,7 +91,7 @@ def _stripes(x, y):
 
 
 def _checker(x, y):
-  # Two quarters of a square, up left and down right, or in the mirror the other two.
+  # Two quarters of a square: top left and bottom right. A flip gives the other two.
   return np.maximum(_square(x, y), np.minimum(np.maximum(x, y), np.maximum(-x, -y)))
 
 
@@ -102,14 +107,14 @@ def _uniform(random, low, high, *shape):
 
 
 def _coverage(random, labels):
-  """How much of each pixel [N, 32, 32] the shape covers, 0..1; smooth at the rim."""
+  """Returns the share of each pixel that its shape covers: float32 [N, 32, 32], 0..1."""
   n = len(labels)
   radius = _uniform(random, *RADIUS, n, 1, 1)
   centre_x, centre_y = (INNER - radius) * _uniform(random, -1, 1, 2, n, 1, 1)  # [N, 1, 1] each
-  tangent = _uniform(random, -TILT, TILT, n, 1, 1)  # of half the tilt: no sine or cosine needed
+  tangent = _uniform(random, -TILT, TILT, n, 1, 1)  # of half the tilt; it gives sine and cosine
   cos = (1 - tangent * tangent) / (1 + tangent * tangent)
   sin = 2 * tangent / (1 + tangent * tangent)
-  pixel = np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2  # [32], 0 in the middle
+  pixel = np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2  # [32], 0 at the centre
   across = pixel[None, None, :] - centre_x  # [N, 1, 32]
   down = pixel[None, :, None] - centre_y    # [N, 32, 1]
   x = (cos * across + sin * down) / radius  # [N, 32, 32]
@@ -122,12 +127,13 @@ def _coverage(random, labels):
 
 
 def _draw(random, labels):
-  """Returns pictures [N, 3, 32, 32], uint8, of the kinds that `labels` [N] say."""
+  """Returns pictures, uint8 [N, 3, 32, 32], of the kinds that `labels`, uint8 [N], give."""
   n = len(labels)
   cover = _coverage(random, labels)[:, None]  # [N, 1, 32, 32]
   grey = random.randint(64, 192, (n, 1, 1, 1))
   ground = grey + random.randint(-TINT, TINT + 1, (n, 3, 1, 1))
-  # Halfway round the circle of 256 levels, give or take: in each channel at least 64 levels apart.
+  # Levels form a circle of 256. The figure lies about half a circle from the ground, so that they
+  # differ by at least 64 levels in each channel.
   figure = (ground + 128 + random.randint(-64, 65, ground.shape)) % 256
   slope = np.linspace(-1, 1, SIDE, dtype=np.float32)
   shade = (_uniform(random, -SHADE, SHADE, n, 3, 1, 1) * slope[:, None]
@@ -140,60 +146,64 @@ def _draw(random, labels):
 
 
 def _write_records(path, random, labels):
+  """Draws a picture for each of `labels`, uint8 [N], and writes the records to a file."""
   pictures = _draw(random, labels).reshape(len(labels), -1)  # [N, 3072]
   np.hstack([labels[:, None], pictures]).tofile(path)        # [N, 3073]
 
 
 def _shuffled_labels(random, count):
-  return random.permutation(np.arange(count) % len(KINDS)).astype(np.uint8)  # [count]
+  """Returns labels, uint8 [count], in random order; counts of any two kinds differ by at most 1."""
+  return random.permutation(np.arange(count) % len(KINDS)).astype(np.uint8)
 
 
 def _fill(directory, train_examples, test_examples, random):
+  """Writes the eight files of a sample into a new directory."""
   if train_examples < 5 or test_examples < 1:
     raise ValueError('%d + %d records leave a file empty' % (train_examples, test_examples))
   if os.path.lexists(directory):
-    raise Failure('%s is there and is no drawn sample; choose another --data_dir for one.'
+    raise Failure('%s is there and is no drawn sample; choose another --data_dir for the sample.'
                   % directory)
   labels = np.array_split(_shuffled_labels(random, train_examples), 5)
   labels.append(_shuffled_labels(random, test_examples))
-  with download.replacing(directory) as unfinished:
-    for name, part in zip(download.BIN_FILES, labels, strict=True):
-      _write_records(os.path.join(unfinished, name), random, part)
-    for name, text in ((download.META_FILE, '\n'.join(KINDS) + '\n'),
-                       (download.README_FILE, README)):
+  with archive.replacing(directory) as unfinished:
+    for name, of_file in zip(records.BIN_FILES, labels, strict=True):
+      _write_records(os.path.join(unfinished, name), random, of_file)
+    for name, text in ((records.META_FILE, '\n'.join(KINDS) + '\n'),
+                       (records.README_FILE, README)):
       with open(os.path.join(unfinished, name), 'w', encoding='utf-8') as file:
         file.write(text)
 
 
 def is_sample(directory):
-  """Tells whether `directory`, a path of a cifar-10-batches-bin, holds a drawn sample (bool)."""
-  path = os.path.join(directory, download.README_FILE)
+  """Tells whether `directory`, a cifar-10-batches-bin directory, holds a drawn sample (bool)."""
+  path = os.path.join(directory, records.README_FILE)
   if not os.path.isfile(path):
     return False
   with open(path, encoding='utf-8', errors='replace') as file:
     return MARKER in file.read()
 
 
-def make_sample(data_dir, train_examples=10000, test_examples=2000, seed=0):
+def make_sample(data_dir, train_examples=10000, test_examples=2000, seed=0, num_classes=10):
   """Draws the sample data set into `data_dir`, unless it is there already.
 
   Args:
-    data_dir: directory to fill; made if need be.
+    data_dir: directory to fill; made if necessary.
     train_examples: number of records in the five training files together, at least 5.
     test_examples: number of records in test_batch.bin, at least 1.
-    seed: int; the same one gives the same bytes.
+    seed: int; the same seed gives the same bytes.
+    num_classes: int; labels must be 0..num_classes - 1. The sample's are 0..9.
 
   Returns:
     The path of DATA_DIR/cifar-10-batches-bin.
 
   Raises:
-    Failure: if other data is there, or the directory cannot be written to.
-    ValueError: if there are too few records.
+    Failure: other data is there, a label is out of range, or the directory cannot be written.
+    ValueError: a number of records is too small.
   """
-  directory = os.path.join(data_dir, download.DIRECTORY)
+  directory = os.path.join(data_dir, records.DIRECTORY)
   if not is_sample(directory):
     with download.locked(data_dir):
-      if not is_sample(directory):  # or another program drew it while we waited
+      if not is_sample(directory):  # another program may have drawn it during the wait
         _fill(directory, train_examples, test_examples, np.random.RandomState(seed))
-  download.check_data(directory)
+  records.check_data(directory, num_classes)
   return directory

@@ -1,25 +1,24 @@
-"""Tests for sample: the same bytes for a seed, a sound data set, shapes that differ."""
+"""Tests for sample: a seed fixes the bytes, the data set is sound, the shapes differ."""
 import hashlib
 import os
 
 import numpy as np
 
-from cifar10_lib.dataset import download
-from cifar10_lib.dataset import sample
+from cifar10_lib.dataset import records, sample
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 
 
 def load(directory, name):
   """Returns labels [N] and pictures [N, 3, 32, 32] of one .bin file."""
-  records = np.fromfile(os.path.join(directory, name), np.uint8).reshape(-1, 3073)
-  return records[:, 0], records[:, 1:].reshape(-1, 3, 32, 32)
+  data = np.fromfile(os.path.join(directory, name), np.uint8).reshape(-1, 3073)
+  return data[:, 0], data[:, 1:].reshape(-1, 3, 32, 32)
 
 
 def sha256(directory):
   """Returns one hash over all files of a data set."""
   digest = hashlib.sha256()
-  for name in download.FILES:
+  for name in records.FILES:
     with open(os.path.join(directory, name), 'rb') as file:
       digest.update(file.read())
   return digest.hexdigest()
@@ -34,25 +33,25 @@ class SampleTest(tf.test.TestCase):
   def testSizesAndNames(self):
     directory = self.make()
     self.assertEqual(directory, os.path.join(self.get_temp_dir(), 'data', 'cifar-10-batches-bin'))
-    self.assertEqual(sorted(os.listdir(directory)), sorted(download.FILES))
-    self.assertEqual(list(download.check_data(directory).values()),
+    self.assertEqual(sorted(os.listdir(directory)), sorted(records.FILES))
+    self.assertEqual(list(records.check_data(directory).values()),
                      [21, 21, 21, 20, 20, 40])
-    self.assertEqual(download.class_names(directory), list(sample.KINDS))
+    self.assertEqual(records.class_names(directory), list(sample.KINDS))
     self.assertLen(sample.KINDS, 10)
 
   def testSameSeedSameBytes(self):
-    # On any machine, with any NumPy. A new hash here means other pictures than those in the README.
+    # On any machine, with any NumPy. With a new hash, the pictures in the README are out of date.
     self.assertEqual(
         sha256(self.make()),
-        '078c78ea0ab5a2971860d7c00319221adf3ddcfc1e1ec622d444aee63951ed05')
+        'c8b0d6c4705aca905e60d405372b1fa61412f7f4b1569bc4163b01c0cb037500')
     self.assertEqual(sha256(self.make('again')), sha256(self.make()))
     self.assertNotEqual(sha256(self.make('other', seed=1)), sha256(self.make()))
 
   def testLabels(self):
     directory = self.make(train_examples=100)
-    labels = np.concatenate([load(directory, name)[0] for name in download.TRAIN_FILES])
+    labels = np.concatenate([load(directory, name)[0] for name in records.TRAIN_FILES])
     self.assertAllEqual(np.bincount(labels), [10] * 10)
-    self.assertGreater(np.count_nonzero(np.diff(labels)), 70)  # in no order
+    self.assertGreater(np.count_nonzero(np.diff(labels)), 70)  # shuffled
     self.assertAllEqual(np.bincount(load(directory, 'test_batch.bin')[0]), [4] * 10)
 
   def testIsSample(self):
@@ -79,6 +78,15 @@ class SampleTest(tf.test.TestCase):
     with self.assertRaisesRegex(Failure, 'test_batch.bin: 3074 bytes'):
       self.make()
 
+  def testNumberOfClasses(self):
+    directory = self.make()
+    for num_classes in 10, 12:
+      self.assertEqual(self.make(num_classes=num_classes), directory)
+    self.assertEqual(records.class_names(directory, 12),
+                     list(sample.KINDS) + ['class 10', 'class 11'])
+    with self.assertRaisesRegex(Failure, r'data_batch_\d.bin: label 9 .*labels must be 0..8'):
+      self.make(num_classes=9)
+
   def testOtherDataStays(self):
     directory = self.make()
     os.remove(os.path.join(directory, 'readme.html'))
@@ -94,7 +102,7 @@ class SampleTest(tf.test.TestCase):
     self.assertFalse(os.path.exists(os.path.join(self.get_temp_dir(), 'data/cifar-10-batches-bin')))
 
   def testContrast(self):
-    # The figure is what differs from kind to kind: it must stand out from the background.
+    # Only the figure differs between kinds, so it must contrast with the background.
     random = np.random.RandomState(0)
     labels = np.full(200, list(sample.KINDS).index('square'), np.uint8)
     state = random.get_state()
@@ -113,7 +121,7 @@ class SampleTest(tf.test.TestCase):
     self.assertGreater(seen.min(), 0.9)
 
   def testKindsDiffer(self):
-    # At one size, place and angle, no two kinds look alike, in the mirror either.
+    # At one size, place and angle, no two kinds look alike, even mirrored.
     y, x = np.mgrid[-1:1:32j, -1:1:32j]
     masks = [kind(x, y) < 0 for kind in sample.KINDS.values()]
     for i, one in enumerate(masks):

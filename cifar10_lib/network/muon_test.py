@@ -1,7 +1,7 @@
 """Tests of Muon against numpy."""
 import numpy as np
 
-import cifar10
+from cifar10_lib.network import precision
 from cifar10_lib.network import muon
 from cifar10_lib.common.tf1 import tf
 
@@ -20,7 +20,7 @@ def expected(matrix):
 
 
 def run(matrix, dtype='float32', cast=tf.float32):
-  config = cifar10.session_config(dtype)
+  config = precision.session_config(dtype)
   config.graph_options.rewrite_options.min_graph_nodes = -1  # small graphs too
   with tf.Graph().as_default(), tf.Session(config=config) as session:
     fed = tf.placeholder(tf.float32, matrix.shape)  # a constant would be computed beforehand

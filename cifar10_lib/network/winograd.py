@@ -94,30 +94,36 @@ def winograd(x, weights):
     return tf.reshape(tf.transpose(x, [4, 1, 0, 3, 2, 5]), [-1, size, size, filters])
 
 
-def winograd_gradient(x, weights):
-  """Convolves by TensorFlow's own op, and takes the gradients by `winograd`'s.
+def applies(x, weights):
+  """Returns whether `conv2d` is faster than the plain op here, and possible.
 
-  So the loss is that of a plain convolution to the last digit, and no ReLU or pool decides
-  otherwise than it would: rounding touches the gradients alone, by 5e-6 of their size. Forward the
-  op is near the processor's peak in any case; its gradients are not.
+  A GPU's library chooses its own method. With fewer than 16 channels the time goes into tiles.
+
+  Args:
+    x: tensor [B, H, W, C].
+    weights: tensor [K, L, C, F].
+  """
+  size, taps = x.shape[1], weights.shape[0]
+  return (x.dtype == tf.float32 and None not in (size, x.shape[2]) and x.shape[3] >= 16
+          and x.shape[2] == size and weights.shape[1] == taps and taps in (3, 5)
+          and size % (TILE - taps + 1) == 0 and not tf.config.list_physical_devices('GPU'))
+
+
+def conv2d(x, weights):
+  """Convolves by TensorFlow's own op and computes the gradients by `winograd`.
+
+  So the loss equals that of a plain convolution to the last digit, and every ReLU and pool decides
+  as it would there. Rounding affects the gradients alone, by 5e-6 of their size. TensorFlow's
+  forward op is near the processor's peak; its gradients are not.
+
+  Args, returns and errors are those of `winograd`.
   """
   @tf.custom_gradient
-  def conv2d(x, weights):
+  def convolve(x, weights):
     def gradients(dy):
       with tf.control_dependencies([dy]):
         late = tf.identity(x)  # its tiles take four times its memory: not before they are due
       # Linear in x and in weights, so that `winograd`'s own result is never computed.
       return tf.gradients(winograd(late, weights), [late, weights], dy)
     return plain(x, weights), gradients
-  return conv2d(x, weights)
-
-
-def choose(dtype='float32'):
-  """Returns the convolution that is fast and exact here: `winograd_gradient` or `plain`.
-
-  Args:
-    dtype: name of the type to compute in. 16 bits are too few for Winograd's way; and a GPU's
-      library chooses its own.
-  """
-  gpus = tf.config.list_physical_devices('GPU')
-  return winograd_gradient if dtype == 'float32' and not gpus else plain
+  return convolve(x, weights)

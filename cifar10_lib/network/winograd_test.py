@@ -73,13 +73,13 @@ class ConvTest(tf.test.TestCase):
       x, k, dy = problem(batch, size, taps, channels, filters)
 
       def both(x, k, dy):
-        return tf.gradients(winograd.winograd_gradient(x, k), [x, k], dy)
+        return tf.gradients(winograd.conv2d(x, k), [x, k], dy)
       for actual, expected in zip(run(both, x, k, dy), gradients(x, k, dy), strict=True):
         self.assertLess(relative(actual, expected), 1e-5)
 
   def testForwardIsExact(self):
     x, k, _ = problem(4, 12, 5, 64, 64)
-    actual = run(winograd.winograd_gradient, x, k)
+    actual = run(winograd.conv2d, x, k)
     self.assertAllEqual(actual, run(winograd.plain, x, k))
     self.assertLess(relative(actual, convolve(x, k)), 1e-6)
 
@@ -89,7 +89,7 @@ class ConvTest(tf.test.TestCase):
       x = tf.placeholder(tf.float32, [None, 12, 12, 2], 'x')
       k = tf.placeholder(tf.float32, [5, 5, 2, 3])
       dy = tf.placeholder(tf.float32, [None, 12, 12, 3])
-      tf.gradients(winograd.winograd_gradient(x, k), [x, k], dy)
+      tf.gradients(winograd.conv2d(x, k), [x, k], dy)
       late = [op for op in tf.get_default_graph().get_operations()
               if op.inputs and [each.outputs[0].shape.as_list() for each in op.control_inputs]
               == [[None, 12, 12, 3]]]
@@ -102,12 +102,18 @@ class ConvTest(tf.test.TestCase):
       with tf.Graph().as_default(), self.assertRaisesRegex(ValueError, 'no tiles of 8 pixels'):
         winograd.winograd(tf.zeros(picture), tf.zeros(kernel))
 
-  def testChoice(self):
-    with mock.patch.object(tf.config, 'list_physical_devices', return_value=[]):
-      self.assertIs(winograd.choose('float32'), winograd.winograd_gradient)
-      self.assertIs(winograd.choose('bfloat16'), winograd.plain)
-    with mock.patch.object(tf.config, 'list_physical_devices', return_value=['GPU:0']):
-      self.assertIs(winograd.choose('float32'), winograd.plain)
+  def testApplies(self):
+    def applies(picture, kernel, gpus=()):
+      with tf.Graph().as_default(), mock.patch.object(
+          tf.config, 'list_physical_devices', return_value=list(gpus)):
+        return winograd.applies(tf.zeros(picture), tf.zeros(kernel))
+    self.assertTrue(applies([2, 12, 12, 64], [5, 5, 64, 64]))
+    self.assertTrue(applies([2, 12, 12, 32], [3, 3, 32, 96]))
+    self.assertFalse(applies([2, 12, 12, 64], [5, 5, 64, 64], gpus=['GPU:0']))
+    for picture, kernel in [([2, 24, 24, 3], [5, 5, 3, 64]), ([2, 10, 10, 64], [5, 5, 64, 64]),
+                            ([2, 12, 8, 64], [5, 5, 64, 64]), ([2, 12, 12, 64], [5, 3, 64, 64]),
+                            ([2, 12, 12, 64], [7, 7, 64, 64])]:
+      self.assertFalse(applies(picture, kernel))
 
 
 if __name__ == '__main__':

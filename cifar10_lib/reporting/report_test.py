@@ -41,11 +41,11 @@ class ReportTest(tf.test.TestCase):
 
   def testTable(self):
     self.assertEqual(report.table(_scores(), NAMES).splitlines(), [
-        'what it is accuracy     cat   dog  ship',
+        'true class accuracy     cat   dog  ship',
         'cat           0.500       1     1     0',
         'dog           0.500       2     2     0',
         'ship            nan       0     0     0',
-        '(a column: how many of them were taken for that)'])
+        '(rows: true class; columns: predicted class)'])
 
   def _rows(self, write):
     path = os.path.join(self.get_temp_dir(), 'table.csv')

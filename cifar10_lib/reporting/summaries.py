@@ -7,6 +7,7 @@ from cifar10_lib.common.tf1 import tf
 SCOPE = 'summaries/'  # of ops that serve summaries alone; the slash enters it again from anywhere
 PICTURES = 16  # of a batch, in histograms of activations; 590,000 values in the first layer
 COLUMNS = 8  # of a grid of tiles
+RGB = 3  # channels of a picture
 FILTER_ZOOM = 8  # pixels a weight: 8 x 8 filters of 5 x 5 are 384 pixels wide
 MAP_ZOOM = 2  # pixels a value: 8 x 8 maps of 24 x 24 are 400 wide
 
@@ -31,13 +32,16 @@ def histogram(name, values):
 def _grid(name, tiles, zoom):
   """Shows tiles, float32 [N, H, W, C] of 0..1, eight in a row, as one enlarged image.
 
-  N is a multiple of eight, and known.
+  N is known. White tiles complete the last row.
   """
-  tiles = tf.pad(tiles, [[0, 0], [0, 1], [0, 1], [0, 0]], constant_values=1.0)  # white lines
-  count, height, width, depth = tiles.shape.as_list()
-  rows = tf.reshape(tiles, [count // COLUMNS, COLUMNS, height, width, depth])
-  image = tf.reshape(tf.transpose(rows, [0, 2, 1, 3, 4]),
-                     [1, count // COLUMNS * height, COLUMNS * width, depth])
+  rows = -(-int(tiles.shape[0]) // COLUMNS)
+  missing = rows * COLUMNS - int(tiles.shape[0])
+  # White lines of one pixel separate the tiles.
+  tiles = tf.pad(tiles, [[0, missing], [0, 1], [0, 1], [0, 0]], constant_values=1.0)
+  _, height, width, depth = tiles.shape.as_list()
+  tiles = tf.reshape(tiles, [rows, COLUMNS, height, width, depth])
+  image = tf.reshape(tf.transpose(tiles, [0, 2, 1, 3, 4]),
+                     [1, rows * height, COLUMNS * width, depth])
   image = tf.image.resize_nearest_neighbor(image, [zoom * side for side in image.shape[1:3]])
   finite = tf.where_v2(tf.is_finite(image), image, 0.0)
   tf.summary.image(name, tf.saturate_cast(tf.round(255 * finite), tf.uint8), max_outputs=1)
@@ -74,3 +78,38 @@ def activations(name, x):
     if len(x.shape) == 4:
       first = tf.transpose(x[0], [2, 0, 1])[..., tf.newaxis]  # [N, H, W, 1]
       _grid('maps', tf.div_no_nan(first, tf.reduce_max(first)), MAP_ZOOM)
+
+
+def layer(scope, x, weights=None):
+  """Shows a layer: its values, and the filters of a first convolution. Returns `x`.
+
+  With several towers, the first is shown, under the name of the layer.
+
+  Args:
+    scope: the tf.VariableScope of the layer.
+    x: float32 [B, N] or [B, H, W, N].
+    weights: float32 [H, W, C, N] of a convolution, or None.
+  """
+  if not scope.reuse:
+    activations(scope.name, x)
+    if weights is not None and weights.shape[2] == RGB:
+      filters(scope.name, weights)
+  return x
+
+
+def average_losses(total_loss):
+  """Shows the losses, smoothed over about ten steps; returns the op that updates the averages.
+
+  The tags are those that the tutorial's graph gave.
+
+  Args:
+    total_loss: float32 scalar; those in the collection 'losses' are shown, too.
+  """
+  losses = tf.get_collection('losses') + [total_loss]
+  averages = tf.train.ExponentialMovingAverage(0.9, name='avg')
+  averages_op = averages.apply(losses)
+  for each in losses:
+    tag = each.op.name.removeprefix('loss/')
+    scalar(tag + '__raw_', each)
+    scalar(tag + '_1', averages.average(each))
+  return averages_op

@@ -104,6 +104,70 @@ def check_fits(path, variables):
                   % (path, reason(error))) from error
 
 
+# Restoring.
+
+WEIGHTS = ('ema', 'raw')
+# Saved, but may be missing in a checkpoint: smoothed losses for TensorBoard, which other versions
+# of this network name otherwise, and the state of an optimiser, which not every recipe has.
+OPTIONAL = ('/avg', '/Momentum', '/Updates')
+
+
+def saved_variables(weights='ema'):
+  """Returns a dict for a Saver, of names in a checkpoint to the graph's variables.
+
+  Args:
+    weights: 'ema' reads each variable's moving average in its place, 'raw' its value at the step.
+  """
+  if weights == 'raw':
+    return {variable.op.name: variable for variable in tf.global_variables()}
+  decay = 0.0  # the names of averages do not depend on it
+  return tf.train.ExponentialMovingAverage(decay).variables_to_restore()
+
+
+def build_saver(keep_checkpoints):
+  """Returns a tf.train.Saver of all variables that keeps so many checkpoints."""
+  return tf.train.Saver(max_to_keep=keep_checkpoints, save_relative_paths=True)
+
+
+def restorer(train_dir, saver):
+  """Builds the ops that restore the latest checkpoint.
+
+  Args:
+    train_dir: the directory.
+    saver: a tf.train.Saver of all variables; checkpoints that are found count among those it keeps.
+
+  Returns:
+    A function that takes a session and returns whether there was a checkpoint to restore.
+
+  Raises:
+    Failure: the checkpoint does not fit the graph.
+  """
+  first = find_latest(train_dir)
+  if first:  # another program may have written it; later ones are the saver's own
+    variables = {each.op.name: each for each in tf.global_variables()}
+    optional = {name for name in variables if name.endswith(OPTIONAL)}
+    check_fits(first, {name: variables[name] for name in variables.keys() - optional})
+    held = tf.train.NewCheckpointReader(first).get_variable_to_shape_map().keys()
+    first_saver = tf.train.Saver({name: variables[name]
+                                  for name in variables if name not in optional - held})
+
+  def restore(session):
+    paths = find_all(train_dir)
+    if not paths:
+      return False
+    try:
+      (first_saver if paths[-1] == first else saver).restore(session, paths[-1])
+    except tf.errors.OpError as error:
+      raise Failure('%s cannot be read: %s. Move its files away to go on from an earlier one.'
+                    % (paths[-1], reason(error))) from error
+    saver.recover_last_checkpoints(paths)
+    return True
+  return restore
+
+
+# Writing.
+
+
 @contextlib.contextmanager
 def exclusive(directory):
   """Makes `directory` if need be and keeps other trainers out of it.

@@ -119,6 +119,54 @@ class FiniteWeightsListener(tf.train.CheckpointSaverListener):
                     % global_step_value)
 
 
+class MetaGraphListener(tf.train.CheckpointSaverListener):
+  """Writes the graph beside each checkpoint, as `tf.train.import_meta_graph` reads it.
+
+  The graph is the same all the time: a thread writes it once a run, and later checkpoints get a
+  hard link. The Saver deletes the link with its checkpoint.
+  """
+
+  def __init__(self, directory, scaffold):
+    """Takes the directory of the checkpoints, and the Scaffold with their Saver."""
+    self._directory, self._scaffold = directory, scaffold
+    self._thread = self._latest = None
+
+  def begin(self):
+    self._graph = tf.get_default_graph()
+
+  def after_save(self, session, global_step_value):
+    path = os.path.join(self._directory, 'model.ckpt-%d.meta' % global_step_value)
+    if self._thread is None:
+      self._thread = threading.Thread(target=self._write, args=(path,))
+      self._thread.start()
+    else:
+      self._thread.join()
+      self._link(path)
+    self._latest = path
+
+  def end(self, session, global_step_value):
+    if self._thread is not None:
+      self._thread.join()
+
+  def _write(self, path):
+    with self._graph.as_default():
+      meta_graph = self._scaffold.saver.export_meta_graph()
+    with open(path + '.new', 'wb') as file:
+      file.write(meta_graph.SerializeToString())
+    os.replace(path + '.new', path)
+
+  def _link(self, path):
+    if path == self._latest:
+      return
+    try:
+      os.link(self._latest, path)
+    except FileExistsError:  # of a run before
+      os.remove(path)
+      os.link(self._latest, path)
+    except OSError:  # a file system without hard links, or the file was moved away
+      self._write(path)
+
+
 class _Signals:
   """Which signal came, if any."""
   number = None

@@ -1,0 +1,246 @@
+"""Describes CIFAR-10's binary files, checks them, counts and splits their records, reads pictures.
+
+A record is one label byte, then one picture: 32x32 red values row by row, then green, then blue.
+https://www.cs.toronto.edu/~kriz/cifar.html describes the format.
+"""
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from cifar10_lib.common.programs import Failure
+
+DIRECTORY = 'cifar-10-batches-bin'
+TRAIN_FILES = ['data_batch_%d.bin' % i for i in range(1, 6)]
+TEST_FILE = 'test_batch.bin'
+META_FILE = 'batches.meta.txt'  # the class names, one per line
+README_FILE = 'readme.html'
+BIN_FILES = TRAIN_FILES + [TEST_FILE]
+FILES = BIN_FILES + [META_FILE, README_FILE]
+CLASS_NAMES = ['airplane', 'automobile', 'bird', 'cat', 'deer',
+               'dog', 'frog', 'horse', 'ship', 'truck']
+HEIGHT, WIDTH, DEPTH = 32, 32, 3  # pixels, pixels, channels
+LABEL_BYTES = 1
+IMAGE_BYTES = DEPTH * HEIGHT * WIDTH
+RECORD_BYTES = LABEL_BYTES + IMAGE_BYTES
+CIFAR100_RECORD_BYTES = RECORD_BYTES + 1  # a coarse label before the fine one
+
+
+class Part(NamedTuple):
+  """The records of each file that are left out; the others are the part."""
+  skip_first: int = 0  # records at the start of each file
+  skip_last: int = 0   # records at the end of each file
+
+
+WHOLE = Part()
+
+
+# Checks.
+
+def _way_out(directory):
+  """Says what to do about missing data; names another CIFAR version in or beside `directory`."""
+  for name in 'cifar-10-batches-py', 'cifar-100-binary', 'cifar-100-python':
+    for place in directory, os.path.dirname(os.path.abspath(directory)):
+      found = os.path.join(place, name)
+      if os.path.exists(found):
+        return 'Found %s; this program needs the BINARY version of CIFAR-10.' % found
+  return 'Run cifar10_train.py to fetch CIFAR-10, or choose another --data_dir.'
+
+
+def is_html(head):
+  """Tells whether a file that starts with the bytes `head` is an HTML page (bool)."""
+  return head.lstrip().lower().startswith((b'<!doctype', b'<html', b'<?xml'))
+
+
+def _size_problem(size, head):
+  """Returns why a file of `size` bytes that starts with `head` holds no whole records, or ''."""
+  if not size:
+    return 'empty'
+  if is_html(head):
+    return 'an HTML page (an error page of a web server?), not pictures'
+  if size % RECORD_BYTES:
+    problem = '%d bytes is not a multiple of %d (%d records + %d bytes)' % (
+        size, RECORD_BYTES, size // RECORD_BYTES, size % RECORD_BYTES)
+    if size % CIFAR100_RECORD_BYTES == 0:
+      problem += '; is this CIFAR-100 (%d-byte records)?' % CIFAR100_RECORD_BYTES
+    return problem
+  return ''
+
+
+def _check_file(path, num_classes):
+  """Returns the number of records in a .bin file; raises Failure if the file is not sound."""
+  if not os.path.isfile(path):
+    what = 'is not a regular file' if os.path.lexists(path) else 'is missing'
+    raise Failure('%s %s. %s' % (path, what, _way_out(os.path.dirname(path))))
+  try:
+    size = os.path.getsize(path)
+    with open(path, 'rb') as file:
+      problem = _size_problem(size, file.read(512))
+    if problem:
+      raise Failure('%s: %s. Move it away and run again to unpack it again.' % (path, problem))
+    labels = _load(path)[:, 0]  # [N]; a view, so the pictures are not copied
+  except OSError as error:
+    raise Failure('Cannot read %s: %s.' % (path, error.strerror)) from error
+  wrong = np.flatnonzero(labels >= num_classes)
+  if wrong.size:
+    raise Failure('%s: label %d at record %d (byte %d); labels must be 0..%d. '
+                  'Is this CIFAR-100 (%d-byte records)?' % (
+                      path, labels[wrong[0]], wrong[0], wrong[0] * RECORD_BYTES, num_classes - 1,
+                      CIFAR100_RECORD_BYTES))
+  return len(labels)
+
+
+def check_data(directory, num_classes=10):
+  """Checks that the six .bin files hold whole records with labels below `num_classes`.
+
+  The check covers structure, not content. A part of CIFAR-10 passes, and so does other data in
+  the same format.
+
+  Args:
+    directory: path of a cifar-10-batches-bin directory.
+    num_classes: int; labels must be 0..num_classes - 1.
+
+  Returns:
+    A dict from file name to number of records (at least 1), training files first.
+
+  Raises:
+    Failure: a file is missing or not sound. The message names the file and, for a wrong label,
+      the record and the byte, both counted from 0.
+  """
+  if not os.path.isdir(directory):
+    what = 'is not a directory' if os.path.lexists(directory) else 'is missing'
+    raise Failure('%s %s. %s' % (directory, what, _way_out(directory)))
+  return {name: _check_file(os.path.join(directory, name), num_classes) for name in BIN_FILES}
+
+
+# Files and class names.
+
+def find_directory(data_dir):
+  """Returns the directory that holds the .bin files (str).
+
+  Args:
+    data_dir: that directory itself, or the one above it.
+
+  Returns:
+    `data_dir` if it holds data_batch_1.bin or test_batch.bin; else `data_dir`/cifar-10-batches-bin,
+    whether it exists or not.
+  """
+  for name in TRAIN_FILES[0], TEST_FILE:
+    if os.path.isfile(os.path.join(data_dir, name)):
+      return data_dir
+  return os.path.join(data_dir, DIRECTORY)
+
+
+def data_files(data_dir, eval_data=False):
+  """Returns the paths of the training files, or with `eval_data` a list of the test file alone.
+
+  Args:
+    data_dir: the directory of the .bin files, or the one above it.
+    eval_data: whether to return the test file.
+  """
+  names = [TEST_FILE] if eval_data else TRAIN_FILES
+  return [os.path.join(find_directory(data_dir), name) for name in names]
+
+
+def class_names(directory, count=10):
+  """Returns the names of the classes by label, as batches.meta.txt lists them: list of str [count].
+
+  CIFAR-10's names stand in for a missing file. Ten names serve another count too: the first
+  `count` of them, followed by 'class 10', 'class 11' and so on.
+
+  Args:
+    directory: path of a cifar-10-batches-bin directory.
+    count: number of classes.
+
+  Raises:
+    Failure: the file holds neither `count` names nor ten.
+  """
+  path, names = os.path.join(directory, META_FILE), CLASS_NAMES
+  if os.path.exists(path):
+    with open(path, encoding='utf-8', errors='replace') as file:
+      names = [line.strip() for line in file if line.strip()]
+  if len(names) not in (count, len(CLASS_NAMES)):
+    raise Failure('%s holds %d names, not %d. Write one name per line, or move the file away.'
+                  % (path, len(names), count))
+  return names[:count] + ['class %d' % label for label in range(len(names), count)]
+
+
+# Records.
+
+def _load(path):
+  """Maps a file into memory, uint8 [N, RECORD_BYTES]."""
+  return np.memmap(path, np.uint8, 'r').reshape(-1, RECORD_BYTES)
+
+
+def count_records(paths):
+  """Returns the number of records in each file, computed from its size: list of int.
+
+  Raises:
+    Failure: a file is missing, empty, or not a whole number of records.
+  """
+  counts = []
+  for path in paths:
+    if not os.path.isfile(path):
+      raise Failure('%s: no such file. Pass the directory that holds %s as data_dir.'
+                    % (path, DIRECTORY))
+    size = os.path.getsize(path)
+    if size == 0 or size % RECORD_BYTES:
+      raise Failure('%s: %d bytes is not a whole number of records of %d bytes. Move it away and '
+                    'fetch the data set again.' % (path, size, RECORD_BYTES))
+    counts.append(size // RECORD_BYTES)
+  return counts
+
+
+def total_records(paths, part=WHOLE):
+  """Returns the number of records in all files together, without those that `part` leaves out."""
+  return sum(count_records(paths)) - len(paths) * sum(part)
+
+
+def hold_out(paths, validation_examples):
+  """Splits training files in two parts: the last records of each file are held out for validation.
+
+  The held-out part serves to choose settings, such as a learning rate or a distortion. Settings
+  chosen by the test file would overfit the test file.
+
+  Args:
+    paths: training files, all of one size unless `validation_examples` is 0.
+    validation_examples: records to hold out, a multiple of the number of files.
+
+  Returns:
+    (training, validation): two Parts.
+
+  Raises:
+    Failure: the files do not split this way.
+  """
+  counts = count_records(paths)
+  each, rest = divmod(validation_examples, len(paths))
+  if rest or each >= min(counts):
+    raise Failure('--validation_examples=%d cannot be held out of %d files of %d records. Take a '
+                  'multiple of %d, less than %d.' % (validation_examples, len(paths), min(counts),
+                                                     len(paths), len(paths) * min(counts)))
+  if each and min(counts) != max(counts):
+    raise Failure('--validation_examples=%d needs files of one size; those here have %d to %d '
+                  'records.' % (validation_examples, min(counts), max(counts)))
+  return Part(skip_last=each), Part(skip_first=min(counts) - each)
+
+
+def read_pictures(paths, part, numbers):
+  """Reads single pictures without a queue.
+
+  Args:
+    paths: files of records.
+    part: a Part; the records that it leaves out are not counted.
+    numbers: int [M], the records to read, counted from 0 over all files in order.
+
+  Returns:
+    uint8 [M, HEIGHT, WIDTH, DEPTH].
+  """
+  kept = [_load(path) for path in paths]
+  kept = [records[part.skip_first:len(records) - part.skip_last] for records in kept]
+  starts = np.cumsum([0] + [len(records) for records in kept])
+  pictures = np.empty([len(numbers), HEIGHT, WIDTH, DEPTH], np.uint8)
+  for picture, number in zip(pictures, numbers, strict=True):
+    file = np.searchsorted(starts, number, side='right') - 1
+    planes = kept[file][number - starts[file], LABEL_BYTES:].reshape(DEPTH, HEIGHT, WIDTH)
+    picture[:] = planes.transpose(1, 2, 0)
+  return pictures

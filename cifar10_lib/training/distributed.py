@@ -1,0 +1,247 @@
+"""What TensorFlow's runtime needs so that tasks of a cluster may come and go during training."""
+import glob
+import os
+import sys
+import threading
+import time
+
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import tf
+from cifar10_lib.training import clusters
+
+END_SECONDS = 10  # that a parameter server waits for the other workers once the chief has ended
+POLL_SECONDS = 0.2  # between two checks whether the variables have values
+# The attempt to train has lost a task; another attempt may succeed.
+OUT_OF_REACH = tf.errors.UnavailableError, tf.errors.AbortedError
+
+
+class SessionLost(Exception):
+  """A task that holds a part of the session is gone."""
+
+
+def device_filters(*tasks):
+  """Returns a ConfigProto for a session of these tasks alone: it does not wait for any other.
+
+  Args:
+    *tasks: (job, index); index None stands for all tasks of the job.
+  """
+  return tf.ConfigProto(device_filters=[
+      '/job:%s' % job if index is None else '/job:%s/task:%d' % (job, index)
+      for job, index in tasks])
+
+
+class LeastLoaded:
+  """Places each variable on the parameter server that holds the fewest bytes so far."""
+
+  def __init__(self, count):
+    """Takes the number of parameter servers."""
+    self._bytes = [0] * count
+
+  def __call__(self, op):
+    """Returns the index of the server for the op that makes a variable."""
+    shape = tf.TensorShape(op.get_attr('shape'))
+    index = self._bytes.index(min(self._bytes))
+    self._bytes[index] += shape.num_elements() * op.get_attr('dtype').size
+    return index
+
+
+class SyncHook(tf.train.SessionRunHook):
+  """Starts this worker's part of synchronous updates. A thread of the chief makes the updates.
+
+  It replaces the optimizer's own hook. That one closes the queue on the parameter server when the
+  chief ends, so that a restarted chief could not continue.
+  """
+
+  def __init__(self, optimizer, creator, workers):
+    """Takes a tf.train.SyncReplicasOptimizer, the SessionCreator, and the number of workers."""
+    self._creator, self._update = creator, None
+    if creator.is_chief:
+      self._start = [optimizer.chief_init_op]
+      self._tokens = optimizer.get_init_tokens_op(workers)
+      self._update, = optimizer.get_chief_queue_runner().enqueue_ops
+    else:
+      self._start = [optimizer.local_step_init_op]
+
+  def after_create_session(self, session, coord):
+    session.run(self._start)
+    if self._creator.resumed:  # workers wait for an update that the previous chief did not finish
+      session.run(self._tokens)
+    if self._update is not None:
+      thread = threading.Thread(target=self._make_updates, args=(session, coord), daemon=True)
+      thread.start()
+
+  def _make_updates(self, session, coord):
+    try:
+      while not coord.should_stop():
+        session.run(self._update)
+    except (tf.errors.OpError, RuntimeError) as error:  # RuntimeError: the session is closed
+      if not coord.should_stop() and isinstance(error, tf.errors.OpError):
+        coord.request_stop(error)
+
+
+class NewStepsHook(tf.train.SessionRunHook):
+  """Hides from a hook that writes events all steps that are already in the event files."""
+
+  def __init__(self, hook, step, last):
+    """Takes the hook, the step before a run (integer scalar), and the last step in the files."""
+    self._hook, self._step, self._last = hook, step, last
+
+  def begin(self):
+    self._hook.begin()
+
+  def after_create_session(self, session, coord):
+    self._is_new = session.run(self._step) > self._last
+    self._hook.after_create_session(session, coord)
+
+  def before_run(self, run_context):
+    if not self._is_new:
+      self._is_new = run_context.session.run(self._step) > self._last
+    return self._hook.before_run(run_context) if self._is_new else None
+
+  def after_run(self, run_context, run_values):
+    if self._is_new and run_values.results is not None:
+      self._hook.after_run(run_context, run_values)
+
+  def end(self, session):
+    if self._is_new:
+      self._hook.end(session)
+
+
+def last_written(directory):
+  """Returns the highest step of a value in a directory's event files; -1 if there is none."""
+  last = -1
+  for path in glob.glob(os.path.join(glob.escape(directory), 'events.*')):
+    try:
+      for event in tf.train.summary_iterator(path):
+        if event.HasField('summary'):
+          last = max(last, event.step)
+    except tf.errors.DataLossError:  # truncated when its writer was killed
+      pass
+  return last
+
+
+class SessionCreator(tf.train.SessionCreator):
+  """Creates a session on the cluster once. Asked again, because it was lost, it raises SessionLost.
+
+  A new session of the same graph would find the graph's queues closed: they outlive the lost
+  session in this process's server.
+
+  The chief initialises the variables, unless the parameter servers still hold them because only
+  the chief was restarted (`resumed`). The other workers wait for that.
+  """
+
+  def __init__(self, target, config, restore, seconds, signals):
+    """Adds the ops to the graph.
+
+    Args:
+      target: address of this process's tf.train.Server.
+      config: a ConfigProto.
+      restore: function that takes a session, as `checkpoints.restorer` returns it; None for a
+        worker that is not the chief.
+      seconds: time to wait for the chief.
+      signals: what `hooks.catch_signals` yields.
+    """
+    self._target, self._config, self._restore = target, config, restore
+    self._seconds, self._signals, self._created = seconds, signals, False
+    self.is_chief, self.resumed = restore is not None, False
+    with tf.device('/job:ps/task:0'):
+      self._ready = tf.get_variable('ready', initializer=False, trainable=False, collections=[])
+    self._uninitialised = tf.report_uninitialized_variables([*tf.global_variables(), self._ready])
+    self._initialise = tf.global_variables_initializer()
+    self._local = tf.local_variables_initializer()
+    self._set_ready = self._ready.assign(True)
+
+  def _is_ready(self, session):
+    return not len(session.run(self._uninitialised)) and session.run(self._ready)
+
+  def create_session(self):
+    if self._created:
+      raise SessionLost()
+    self._created = True
+    session = tf.Session(self._target, config=self._config)
+    if not self.is_chief:
+      self._wait(session)
+    elif self._is_ready(session):
+      self.resumed = True
+      print('Going on with what the parameter servers hold.', flush=True)
+    else:
+      session.run(self._ready.initializer)
+      session.run(self._initialise)
+      self._restore(session)
+      session.run(self._set_ready)
+    session.run(self._local)
+    return session
+
+  def _wait(self, session):
+    give_up = time.monotonic() + self._seconds
+    while not self._is_ready(session):
+      if self._signals.number:
+        sys.exit(128 + self._signals.number)
+      if time.monotonic() > give_up:
+        raise Failure('The chief gave the variables no values within %g seconds. Look at its log.'
+                      % self._seconds)
+      time.sleep(POLL_SECONDS)
+
+
+def is_no_lost_session(record):
+  """Logging filter: drops TensorFlow's report of a lost session. The trainer prints its own."""
+  return 'when attempting to close the session' not in record.getMessage()
+
+
+# A parameter server ends after its workers. Each worker reports its end to a queue on each server.
+
+
+def _ended_queue(index):
+  """Returns the queue of parameter server `index`, bool []: True for the chief's end."""
+  with tf.device('/job:ps/task:%d' % index):
+    return tf.FIFOQueue(1000, [tf.bool], [[]], shared_name='ended')
+
+
+def report_end(cluster, target):
+  """Reports this worker's end to every parameter server that can be reached.
+
+  Args:
+    cluster: a clusters.Cluster.
+    target: address of this process's tf.train.Server.
+  """
+  for server in cluster.servers:
+    with tf.Graph().as_default():
+      report = _ended_queue(server[1]).enqueue([cluster.is_chief])
+      try:
+        with tf.Session(target, config=device_filters(server, cluster.task)) as session:
+          session.run(report, options=tf.RunOptions(timeout_in_ms=5000))
+      except tf.errors.OpError:
+        pass
+
+
+def serve(cluster, target, seconds, signals, grace_seconds):
+  """Holds variables, as a parameter server, until all workers have ended.
+
+  Args:
+    cluster: a clusters.Cluster.
+    target: address of this process's tf.train.Server.
+    seconds: time that the chief may be out of reach.
+    signals: what `hooks.catch_signals` yields.
+    grace_seconds: as for `clusters.Watch`.
+
+  Returns:
+    The exit code.
+  """
+  running, give_up = len(cluster.workers), None
+  with tf.Graph().as_default():
+    ended = _ended_queue(cluster.index).dequeue()
+    clusters.wait_for(cluster, [cluster.chief], seconds, signals)
+    with tf.Session(target, config=device_filters(cluster.task)) as session, clusters.Watch(
+        cluster, [cluster.chief], seconds, signals, grace_seconds):
+      while running and not (give_up and time.monotonic() > give_up):
+        if signals.number:
+          return 128 + signals.number
+        try:
+          chief_ended = session.run(ended, options=tf.RunOptions(timeout_in_ms=500))
+        except tf.errors.DeadlineExceededError:
+          continue
+        running -= 1
+        if chief_ended:
+          give_up = time.monotonic() + END_SECONDS
+  print('Done.')
+  return 0

@@ -1,0 +1,70 @@
+"""Exports the network as a SavedModel, which other programs use without this project."""
+import os
+
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import reason, tf
+from cifar10_lib.dataset import augmentation, records
+from cifar10_lib.training import restoring
+
+SIZE = records.HEIGHT  # height and width of the network's pictures, pixels
+
+
+def _signature(inputs, log_probabilities, names):
+  """Returns a signature of the SavedModel.
+
+  Args:
+    inputs: dict of one name to the placeholder that is fed.
+    log_probabilities: float32 [N, K].
+    names: list of str [K], the classes by label.
+  """
+  likeliest, classes = tf.math.top_k(log_probabilities, len(names))  # [N, K]
+  return tf.saved_model.predict_signature_def(
+      inputs, {'names': tf.gather(tf.constant(names), classes), 'probabilities': tf.exp(likeliest)})
+
+
+def _decode(content):
+  """Decodes the bytes of an image file, string [], to uint8 [SIZE, SIZE, 3]."""
+  picture = tf.io.decode_image(content, channels=3, expand_animations=False)
+  picture.set_shape([None, None, 3])
+  return augmentation.shrink(picture, SIZE)
+
+
+def export(path, directory, log_probabilities, names, weights='ema'):
+  """Writes a SavedModel: the network with a checkpoint's weights, and the decoding of files.
+
+  It has two signatures. 'serving_default' takes `images`, uint8 [N, 32, 32, 3]. 'encoded' takes
+  `encoded`, string [N], the bytes of PNG, JPEG, BMP or GIF files. N is at least 1. Both return
+  `names`, string [N, K], the likeliest class first, and their `probabilities`, float32 [N, K].
+  TensorFlow's decoders ignore EXIF and transparency; `picture_files.read` handles both.
+
+  Args:
+    path: path of the checkpoint, without '.index'.
+    directory: directory to write into; new or empty.
+    log_probabilities: function that builds the network: from pictures, uint8 [N, 32, 32, 3], to
+      float32 [N, K].
+    names: list of str [K], the classes by label.
+    weights: as for `checkpoints.saved_variables`.
+
+  Raises:
+    Failure: the directory is not empty or cannot be written, or the checkpoint does not fit the
+      network.
+  """
+  if os.path.exists(directory) and not (os.path.isdir(directory) and not os.listdir(directory)):
+    raise Failure('%s is there already. Choose a new directory for --export.' % directory)
+  with tf.Graph().as_default():
+    tf.train.get_or_create_global_step()
+    images = tf.placeholder(tf.uint8, [None, SIZE, SIZE, 3], 'images')
+    encoded = tf.placeholder(tf.string, [None], 'encoded')
+    signatures = {'serving_default': _signature(
+        {'images': images}, log_probabilities(images), names)}
+    with tf.variable_scope(tf.get_variable_scope(), reuse=True):
+      decoded = tf.map_fn(_decode, encoded, tf.uint8)
+      signatures['encoded'] = _signature({'encoded': encoded}, log_probabilities(decoded), names)
+    with restoring.session(path, weights) as session:
+      try:
+        builder = tf.saved_model.Builder(directory)
+        builder.add_meta_graph_and_variables(session, ['serve'], signatures)
+        builder.save()
+      except tf.errors.OpError as error:
+        raise Failure('%s cannot be written: %s. Choose another directory for --export.'
+                      % (directory, reason(error))) from error

@@ -1,0 +1,165 @@
+"""Runs a cluster on this machine: one process for each task, restarted when it is killed."""
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.training.clusters import JOBS, Cluster, name
+
+POLL_SECONDS = 0.1  # between two checks of the processes
+
+
+def parse(text):
+  """Parses the flag --local, such as 'ps:1,worker:2'; returns a dict from job to count.
+
+  Raises:
+    Failure: the text does not describe a cluster.
+  """
+  counts = {}
+  for item in text.split(','):
+    job, _, count = item.partition(':')
+    if job not in (*JOBS, 'evaluator') or not count.isdigit() or not int(count) or job in counts:
+      raise Failure('--local=%s: %r is not JOB:COUNT. It reads as ps:1,worker:2; jobs are %s, '
+                    'evaluator.' % (text, item, ', '.join(JOBS)))
+    counts[job] = int(count)
+  if 'ps' not in counts or not ('worker' in counts or 'chief' in counts):
+    raise Failure('--local=%s needs at least ps:1 and worker:1.' % text)
+  for job in 'chief', 'evaluator':
+    if counts.get(job, 1) > 1:
+      raise Failure('--local=%s: there is one %s at most.' % (text, job))
+  return counts
+
+
+def free_addresses(counts):
+  """Returns a dict from job to loopback addresses, each with a different free port."""
+  with contextlib.ExitStack() as sockets:  # all open at once, so that no port comes twice
+    addresses = {}
+    for job, count in counts.items():
+      for _ in range(count):
+        held = sockets.enter_context(socket.socket())
+        held.bind(('127.0.0.1', 0))
+        addresses.setdefault(job, []).append('127.0.0.1:%d' % held.getsockname()[1])
+  return addresses
+
+
+class _Process:
+  """A task's process. Its output goes to a log, and the chief's to the terminal too."""
+
+  def __init__(self, task, command, environment, log, shown):
+    self.task, self._command, self._environment = task, command, environment
+    self._log, self._shown = log, shown
+    self.start()
+
+  def start(self):
+    with open(self._log, 'ab') as log:
+      # In a process group of its own: a Ctrl-C at the terminal reaches only this program.
+      self.process = subprocess.Popen(
+          self._command, env=self._environment, start_new_session=True,
+          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if self._shown else log,
+          stderr=subprocess.STDOUT)
+    if self._shown:
+      threading.Thread(target=self._copy, args=(self.process.stdout,), daemon=True).start()
+    print('%s: process %d, log %s' % (name(self.task), self.process.pid, self._log), flush=True)
+
+  def _copy(self, output):
+    with open(self._log, 'ab') as log, output:
+      for line in output:
+        log.write(line)
+        log.flush()
+        sys.stdout.buffer.write(line)
+        sys.stdout.flush()
+
+  def end(self, number):
+    """Sends a signal, unless the process has ended."""
+    if self.process.poll() is None:
+      self.process.send_signal(number)
+
+  def wait(self, seconds):
+    """Waits for the end of the process, and kills it after `seconds`; returns the exit code."""
+    try:
+      return self.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+      self.process.kill()
+      return self.process.wait()
+
+
+def _await_chief(processes, chief, signals, grace_seconds):
+  """Restarts killed processes until the chief ends or a signal comes; returns the chief's code."""
+  while True:
+    code = chief.process.poll()
+    if code is not None and (code >= 0 or signals.number):
+      return code
+    if signals.number:
+      chief.end(signal.SIGTERM)
+      return chief.wait(grace_seconds)
+    for each in processes:
+      code = each.process.poll()
+      if code is not None and code < 0:
+        print('%s was killed by signal %d; starting it again.' % (name(each.task), -code),
+              flush=True)
+        each.start()
+    time.sleep(POLL_SECONDS)
+
+
+def _await_others(processes, stopped, grace_seconds):
+  """Waits for the end of all processes, and kills the rest after the time of grace.
+
+  If training was `stopped`, it asks them to end first.
+  """
+  if stopped:
+    for each in processes:
+      each.end(signal.SIGTERM)
+  give_up = time.monotonic() + grace_seconds
+  for each in processes:
+    each.wait(max(0.0, give_up - time.monotonic()))
+
+
+def _environment(task, cluster):
+  """Returns the environment of a task. The workers divide the cores of this machine.
+
+  If each worker had threads for all cores, threads would wait for one another within an op.
+  """
+  job, index = task
+  environment = dict(os.environ, TF_CONFIG=json.dumps(
+      {'cluster': cluster.addresses, 'task': {'type': job, 'index': index}}))
+  if task in cluster.workers:
+    threads = max(1, (os.cpu_count() or 1) // len(cluster.workers))
+    environment.setdefault('TF_NUM_INTRAOP_THREADS', str(threads))  # read by TensorFlow
+  return environment
+
+
+def run(counts, command, log_dir, signals, grace_seconds):
+  """Starts a cluster on this machine, and restarts processes that are killed.
+
+  Args:
+    counts: dict from job to count.
+    command: argv of a task, which reads TF_CONFIG.
+    log_dir: directory of the logs, one for each process; an existing log is appended to.
+    signals: what `hooks.catch_signals` yields; a signal is passed on to the chief first.
+    grace_seconds: time for the other processes to end after the chief has ended.
+
+  Returns:
+    The chief's exit code.
+  """
+  addresses = free_addresses(counts)
+  evaluators = addresses.pop('evaluator', [])
+  cluster = Cluster(addresses, 'ps', 0)
+  os.makedirs(log_dir, exist_ok=True)
+  tasks = [*cluster.servers, *cluster.workers, *(('evaluator', i) for i in range(len(evaluators)))]
+  processes = {}
+  try:
+    for task in tasks:
+      processes[task] = _Process(task, command, _environment(task, cluster),
+                                 os.path.join(log_dir, '%s-%d.log' % task), task == cluster.chief)
+    code = _await_chief(processes.values(), processes[cluster.chief], signals, grace_seconds)
+    _await_others(processes.values(), code != 0, grace_seconds)
+    return code
+  finally:
+    for each in processes.values():
+      each.end(signal.SIGKILL)

@@ -1,0 +1,202 @@
+"""One run of training from start to end: its directory, its session, its hooks, its last word.
+
+A program opens a run with `leading` and builds its graph. Scaffold, hooks and session options come
+from here; the training loop itself stays in the program.
+"""
+import contextlib
+import datetime
+import os
+import sys
+
+from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.tf1 import reason, tf
+from cifar10_lib.network import precision
+from cifar10_lib.reporting import report
+from cifar10_lib.training import checkpoints, hooks
+
+GRACE_SECONDS = 10  # in which a thread that hangs in a read may come back when training ends
+
+
+class Run:
+  """A run that `leading` has opened."""
+
+  def __init__(self, options, signals):
+    """Takes the flags and what `hooks.catch_signals` yields; looks for the latest checkpoint."""
+    self.options, self.signals = options, signals
+    self.latest = checkpoints.find_latest(options.train_dir)
+    self.step = checkpoints.step_of(self.latest) if self.latest else 0
+    self.exit_code = 0
+
+  @property
+  def finished(self):
+    """Whether no step is left to do."""
+    return self.step >= self.options.max_steps
+
+  def scaffold(self):
+    """Returns a tf.train.Scaffold that starts from the latest checkpoint, if there is one."""
+    saver = checkpoints.build_saver(self.options.keep_checkpoints)
+    restore = checkpoints.restorer(self.options.train_dir, saver)
+    # Names of variables that still have no value. This process initialises all of them itself, so
+    # the list is empty: that saves 120 ops and two runs before the first step.
+    uninitialised = tf.constant([], tf.string, name='no_uninitialised_variables')
+    return tf.train.Scaffold(
+        saver=saver, init_fn=lambda _, session: restore(session),
+        ready_op=uninitialised, ready_for_local_init_op=uninitialised)
+
+  def hooks(self, step, loss, accuracy, scaffold, towers=1):
+    """Returns the hooks of a session on one machine, in the order they are called.
+
+    Args:
+      step, loss, accuracy, towers: as for `step_hooks`.
+      scaffold: what `scaffold` returned.
+    """
+    options = self.options
+    writer = event_writer(options.train_dir, self.step)
+    return [
+        *step_hooks(options, self.signals, step, loss, accuracy, towers),
+        tf.train.StepCounterHook(options.summary_steps, summary_writer=writer),
+        tf.train.SummarySaverHook(options.summary_steps, summary_writer=writer,
+                                  summary_op=tf.summary.merge_all()),
+        save_hook(options, scaffold),
+        # Last: the hooks before it do their work while the queues fill.
+        hooks.FirstBatchHook(options.first_batch_secs, self.signals, towers),
+    ]
+
+  def session_config(self, cpu_devices=1):
+    """Returns a ConfigProto, and says in how many bits the session computes if --use_fp16 is set.
+
+    Args:
+      cpu_devices: as for `precision.session_config`.
+    """
+    dtype = precision.compute_dtype(self.options.use_fp16)
+    if self.options.use_fp16:
+      print('Computing in %s%s.' % (
+          dtype, '' if dtype != 'float32' else ': this machine is not faster in 16 bits'))
+    return precision.session_config(dtype, self.options.log_device_placement, cpu_devices)
+
+
+def step_hooks(options, signals, step, loss, accuracy, towers=1):
+  """Returns the hooks that every trainer uses, in the order they are called.
+
+  Args:
+    options: the parsed flags, or anything with their names as attributes.
+    signals: what `hooks.catch_signals` yields.
+    step: int64 scalar, the step once the update is done.
+    loss, accuracy: float32 scalars of the step.
+    towers: batches of `options.batch_size` a step.
+  """
+  return [
+      hooks.FiniteLossHook(step, loss),  # before anything is saved
+      hooks.LoggerHook(step, loss, accuracy, towers * options.batch_size, options.max_steps,
+                       options.log_frequency),
+      tf.train.StopAtStepHook(last_step=options.max_steps),
+      hooks.StopOnSignalHook(signals),
+  ]
+
+
+def save_hook(options, scaffold):
+  """Returns the hook that saves checkpoints, each with its graph beside it."""
+  save_secs = None if options.save_checkpoint_steps else options.save_checkpoint_secs
+  return tf.train.CheckpointSaverHook(
+      options.train_dir, save_secs, options.save_checkpoint_steps, scaffold=scaffold,
+      save_graph_def=False, listeners=[
+          hooks.FiniteWeightsListener(), hooks.MetaGraphListener(options.train_dir, scaffold)])
+
+
+def event_writer(train_dir, step):
+  """Returns the writer of events, with the graph and, from `step` on, the hyper-parameters."""
+  writer = tf.summary.FileWriterCache.get(train_dir)
+  report.add_hyper_parameters(writer, checkpoints.read_status(train_dir), step)
+  return writer
+
+
+def hyper_parameters(options, recipe):
+  """Returns the flags and the numbers of the recipe that decide how training goes, by name.
+
+  With several devices or machines `batch_size` is that of each. A flag that the program does not
+  have is None.
+  """
+  given = {name: getattr(options, name, None) for name in (
+      'recipe', 'batch_size', 'num_gpus', 'sync', 'replicas_to_aggregate', 'use_fp16',
+      'validation_examples', 'seed')}
+  return given | recipe._asdict()
+
+
+def _run_name(directory):
+  """Returns the name of a run in TensorBoard: its directory, and when it was started."""
+  path = os.path.abspath(directory).split(os.sep)
+  return '%s, %s' % ('/'.join(path[-2:]), datetime.datetime.now().strftime('%Y-%m-%d %H:%M:%S'))
+
+
+def _verdict(options, last, signals):
+  """Says how training ended at step `last`; returns the state for evaluators and the exit code."""
+  if last >= options.max_steps:
+    print('Done: step %d of %d, saved in %s.' % (last, options.max_steps, options.train_dir))
+    return 'finished', 0
+  if signals.number:
+    print('Stopped at step %d of %d, saved in %s; run again to go on.'
+          % (last, options.max_steps, options.train_dir))
+    return 'stopped', 128 + signals.number
+  if options.num_epochs:
+    print('Done: the input ended after --num_epochs=%d, at step %d; saved in %s.'
+          % (options.num_epochs, last, options.train_dir))
+    return 'finished', 0
+  print('Error: the input ended at step %d, before --max_steps=%d.' % (last, options.max_steps),
+        file=sys.stderr)
+  return 'failed', 1
+
+
+def nothing_left(options):
+  """Returns whether no step is left to do in --train_dir, and says so."""
+  run = Run(options, None)
+  if run.finished:
+    print('Nothing to do: %s is at step %d of %d; --max_steps counts all steps.'
+          % (run.latest, run.step, options.max_steps))
+  return run.finished
+
+
+@contextlib.contextmanager
+def leading(options, recipe, signals, names):
+  """Opens --train_dir as its only writer, and tells evaluators how training goes.
+
+  Args:
+    options: the parsed flags, or anything with their names as attributes.
+    recipe: a Recipe.
+    signals: what `hooks.catch_signals` yields.
+    names: list of str, the classes by label; they are kept beside the checkpoints.
+
+  Yields:
+    A Run. Where it is `finished` there is nothing to do. Its `exit_code` holds after the block.
+
+  Raises:
+    Failure: another trainer is at work there, or the directory cannot be written.
+  """
+  directory = options.train_dir
+  with checkpoints.exclusive(directory):
+    run = Run(options, signals)
+    if nothing_left(options):
+      yield run
+      return
+    print('Continuing from %s.' % run.latest if run.latest else 'Starting in %s.' % directory,
+          flush=True)
+    checkpoints.keep_names(directory, names)
+    before = checkpoints.read_status(directory)
+    details = {'max_steps': options.max_steps, 'run': before.get('run') or _run_name(directory),
+               'hparams': hyper_parameters(options, recipe)}
+    checkpoints.write_status(directory, 'training', **details)
+    state = 'failed'
+    try:
+      yield run
+      last = checkpoints.step_of(checkpoints.find_latest(directory))
+      state, run.exit_code = _verdict(options, last, signals)
+    finally:
+      checkpoints.write_status(directory, state, **details)
+
+
+@contextlib.contextmanager
+def failures(what):
+  """Turns an error of TensorFlow in the block into a Failure of one line: `what` failed."""
+  try:
+    yield
+  except tf.errors.OpError as error:
+    raise Failure('%s failed: %s' % (what, reason(error))) from error

@@ -1,0 +1,81 @@
+"""Pictures for tests of distortions, and reference results by numpy and scipy."""
+import math
+
+import numpy as np
+from scipy import ndimage
+
+from cifar10_lib.common.tf1 import tf
+
+MANY = 2000  # pictures, for statistics of random draws
+
+
+def random_pictures(count, size=32, seed=0):
+  """Returns uint8 [count, size, size, 3] of independent random values."""
+  return np.random.RandomState(seed).randint(0, 256, (count, size, size, 3)).astype(np.uint8)
+
+
+def smooth_pictures(count, size=32, seed=0):
+  """Returns float32 pictures without edges; all kinds of interpolation agree on them."""
+  noise = np.random.RandomState(seed).uniform(0, 255, (count, size, size, 3))
+  smooth = ndimage.gaussian_filter(noise, (0, 3, 3, 0), mode='reflect')
+  low, high = smooth.min(), smooth.max()
+  return ((smooth - low) / (high - low) * 255).astype(np.float32)
+
+
+def ramp_pictures(count, size=32):
+  """Returns uint8 pictures with the column in red and the row in green, which reveal a move."""
+  rows, columns = np.mgrid[:size, :size]
+  ramp = np.stack([columns, rows, 0 * rows], axis=2).astype(np.uint8)
+  return np.broadcast_to(ramp, [count, size, size, 3]).copy()
+
+
+def run(function, *arrays, seed=1):
+  """Evaluates a function of tensors on arrays, in a new graph."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    tf.set_random_seed(seed)
+    return session.run(function(*map(tf.constant, arrays)))
+
+
+def moved(picture, x, y, mode):
+  """Returns the picture with its pixel [i + y, j + x] at [i, j], padded by numpy."""
+  size, margin = len(picture), 3 * len(picture)
+  padded = np.pad(picture, [(margin, margin), (margin, margin), (0, 0)], mode=mode)
+  return padded[margin + y:margin + size + y, margin + x:margin + size + x]
+
+
+def sampled(picture, matrix, size, mode):
+  """Resamples a picture [S, S, C] by a matrix [3, 3], with scipy's interpolation."""
+  at = np.arange(size) - (size - 1) / 2
+  x, y = np.meshgrid(at, at)
+  points = matrix @ np.stack([x.ravel(), y.ravel(), np.ones(size * size)])
+  rows_columns = points[1::-1] + (len(picture) - 1) / 2
+  channels = [ndimage.map_coordinates(channel, rows_columns, order=1, mode=mode)
+              for channel in np.moveaxis(picture.astype(np.float64), 2, 0)]
+  return np.stack(channels, axis=1).reshape(size, size, -1)
+
+
+def fit(candidates, error, pictures, distorted):
+  """Finds the draw behind each distorted picture: the candidate with the smallest error.
+
+  Returns:
+    A list of the draws and a list of their errors.
+  """
+  pairs = list(zip(pictures, distorted, strict=True))
+  draws = [min(candidates, key=lambda draw, pair=pair: error(draw, *pair)) for pair in pairs]
+  return draws, [error(draw, *pair) for draw, pair in zip(draws, pairs, strict=True)]
+
+
+class DrawsTest(tf.test.TestCase):
+  """Adds a check of random draws."""
+
+  def assertUniform(self, draws, low, high):
+    """Asserts that MANY draws fill low..high evenly, up to both ends, without correlation."""
+    self.assertLen(draws, MANY)
+    middle, half = (low + high) / 2, (high - low) / 2
+    away = (draws - middle) / half  # -1..1
+    self.assertAllInRange(away, -1.001, 1.001)
+    self.assertLess(away.min(), -0.98)
+    self.assertGreater(away.max(), 0.98)
+    self.assertNear(away.mean(), 0, 0.06)  # standard error 0.013
+    self.assertNear(away.std(), 1 / math.sqrt(3), 0.03)
+    self.assertLess(abs(np.corrcoef(away[1:], away[:-1])[0, 1]), 0.1)  # standard error 0.022
