@@ -20,7 +20,7 @@ import cifar10_input
 from cifar10_lib.common import programs
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import download, sample
-from cifar10_lib.network import layers, losses
+from cifar10_lib.network import layers, probabilities
 from cifar10_lib.reporting import summaries
 from cifar10_lib.training import recipes
 
@@ -67,16 +67,15 @@ def tutorial(max_steps=MAX_STEPS):
 RECIPES = {'tutorial': tutorial, 'fast': recipes.fast}  # functions of the number of steps
 
 
-# Data. As in the tutorial, these functions read the flags.
+# Data. As in the tutorial, these functions read the flags. A batch is a pair of images, float32
+# [B, IMAGE_SIZE, IMAGE_SIZE, 3], and labels, int32 [B].
+
 
 def maybe_download_and_extract():
   """Makes sure that --data_dir holds a sound data set; fetches --data_url if it holds none.
 
-  Returns:
-    The path of the directory with the eight files.
-
-  Raises:
-    Failure: the data set cannot be fetched, or what is there is not sound.
+  Returns the path of the directory with the eight files. Raises Failure if the data set cannot be
+  fetched, or if what is there is not sound.
   """
   options = programs.parsed(FLAGS)
   if options.data_url == 'sample':
@@ -90,28 +89,13 @@ def maybe_download_and_extract():
 
 
 def distorted_inputs(**options):
-  """Builds batches for training, from --data_dir, of --batch_size.
-
-  Args:
-    **options: further arguments of `cifar10_input.distorted_inputs`.
-
-  Returns:
-    images float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3] and labels int32 [B].
-  """
+  """Builds training batches: `cifar10_input.distorted_inputs` of --data_dir and --batch_size."""
   given = programs.parsed(FLAGS)
   return cifar10_input.distorted_inputs(given.data_dir, given.batch_size, **options)
 
 
 def inputs(eval_data, **options):
-  """Builds batches for evaluation, from --data_dir, of --batch_size.
-
-  Args:
-    eval_data: whether to read the test file; else the training files.
-    **options: further arguments of `cifar10_input.inputs`.
-
-  Returns:
-    images float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3] and labels int32 [B].
-  """
+  """Builds evaluation batches: `cifar10_input.inputs` of --data_dir and --batch_size."""
   given = programs.parsed(FLAGS)
   return cifar10_input.inputs(eval_data, given.data_dir, given.batch_size, **options)
 
@@ -201,9 +185,9 @@ def loss(logits, labels, scope=None, label_smoothing=0.0):
     float32 scalar.
   """
   with tf.name_scope('loss'):
-    each, right = losses.cross_entropy(logits, labels, label_smoothing)  # [B] each
+    losses, right = probabilities.cross_entropy(logits, labels, label_smoothing)  # [B] each
     tf.add_to_collection(ACCURACY, tf.reduce_mean(tf.cast(right, tf.float32)))
-    cross_entropy = tf.reduce_mean(each, name='cross_entropy')
+    cross_entropy = tf.reduce_mean(losses, name='cross_entropy')
     tf.add_to_collection('losses', cross_entropy)
     return tf.add_n(tf.get_collection('losses', scope), name='total_loss')
 
@@ -223,7 +207,7 @@ def accuracy():
 def train(total_loss, global_step, batch_size=BATCH_SIZE,
           num_examples=NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN, recipe=None, dtype='float32',
           parallel=recipes.ONE_DEVICE):
-  """Builds one update of the variables, and after it of their moving averages.
+  """Returns the op that updates the variables once, and after them their moving averages.
 
   Averages over many steps score better than the last step's values: Polyak and Juditsky 1992,
   https://doi.org/10.1137/0330046. Early on they would remember the random start for long, so their
@@ -238,9 +222,6 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
     dtype: what `precision.compute_dtype` returned. For 'float16' the loss is scaled, and gradients
       back, to keep them from underflowing (https://arxiv.org/abs/1710.03740).
     parallel: a recipes.Parallel.
-
-  Returns:
-    The op to run.
   """
   recipe = recipe or tutorial()
   with tf.name_scope('train'):
@@ -250,10 +231,8 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
     optimizer = recipes.optimizer(rate, recipe)
     if dtype == 'float16':
       optimizer = tf.mixed_precision.enable_mixed_precision_graph_rewrite(optimizer)
-    if parallel.compute_gradients:
-      gradients = parallel.compute_gradients(optimizer)
-    else:
-      gradients = optimizer.compute_gradients(total_loss)
+    gradients = (parallel.compute_gradients(optimizer) if parallel.compute_gradients
+                 else optimizer.compute_gradients(total_loss))
     averages = recipes.VariableAverages(recipe.moving_average_decay, global_step)
     if parallel.synchronise:
       optimizer = parallel.synchronise(optimizer, averages)

@@ -20,9 +20,9 @@ from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.dataset import augmentation, records, sample
-from cifar10_lib.network import precision, predictions
+from cifar10_lib.network import precision, probabilities
 from cifar10_lib.reporting import report
-from cifar10_lib.training import checkpoints, restoring, watching
+from cifar10_lib.training import checkpoints, trainer_files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('eval_dir', '/tmp/cifar10_eval', 'Directory of events.')
@@ -46,14 +46,16 @@ flags.DEFINE_string('confusion_csv', None, 'File for the confusion matrix of the
 flags.DEFINE_string('predictions_csv', None, 'File for the predictions of the latest scored '
                     'checkpoint: index, label, prediction, probability.')
 flags.adopt_module_key_flags(cifar10)
+# `options` below are the parsed flags, or anything with their names as attributes.
 
 
 class Evaluation:
   """The graph that scores, built once for all checkpoints."""
 
   def __init__(self, options):
-    """Builds the input, the network and its probabilities; takes the parsed flags."""
-    test, self._views = options.eval_data == 'test', int(options.views)
+    """Builds the input, the network and its probabilities."""
+    test, views = options.eval_data == 'test', int(options.views)
+    self.label = ' (%d views)' % views if views > 1 else ''  # marks a figure of several views
     paths = records.data_files(options.data_dir, test)
     training, validation = records.hold_out(paths, 0 if test else options.validation_examples)
     part = validation if options.eval_data == 'validation' else training
@@ -63,23 +65,15 @@ class Evaluation:
     with tf.Graph().as_default() as self.graph:
       self._step = tf.train.get_or_create_global_step()
       images, self._labels = cifar10_input.inputs(
-          test, options.data_dir, options.batch_size, num_epochs=1, part=part, views=self._views)
+          test, options.data_dir, options.batch_size, num_epochs=1, part=part, views=views)
       logits = cifar10.inference(images)  # [views * B, NUM_CLASSES]
-      self._log_probabilities = predictions.log_probabilities(logits, self._views)
+      self._log_probabilities = probabilities.log_probabilities(logits, views)
       self._variables = checkpoints.saved_variables(options.weights)
       self._scaffold = tf.train.Scaffold(saver=tf.train.Saver(self._variables))
       self._scaffold.finalize()  # adds all ops that a session needs, so the graph never grows
 
-  @property
-  def label(self):
-    """What marks a figure of several views, such as ' (18 views)'; '' for one view."""
-    return ' (%d views)' % self._views if self._views > 1 else ''
-
   def scores(self, checkpoint):
-    """Scores one checkpoint on exactly `num_examples` records, each once.
-
-    Args:
-      checkpoint: path without '.index'.
+    """Scores a checkpoint, a path without '.index', on `num_examples` records, each once.
 
     Returns:
       report.Scores, in the order of the records.
@@ -88,35 +82,27 @@ class Evaluation:
       Failure: the checkpoint does not fit the network, or gives logits that are NaN or infinite.
       tf.errors.OpError: it cannot be read.
     """
-    restoring.require_fit(checkpoint, self._variables)
-    labels, found = [], []
+    checkpoints.require_fit(checkpoint, self._variables)
+    batches = []
     with self.graph.as_default():
       creator = tf.train.ChiefSessionCreator(
           self._scaffold, config=precision.session_config(),
           checkpoint_filename_with_path=checkpoint)
       with tf.train.MonitoredSession(creator) as session:
         step = session.run(self._step)
-        while sum(map(len, labels)) < self.num_examples:
-          batch = session.run([self._labels, self._log_probabilities])
-          labels.append(batch[0])
-          found.append(batch[1])
-    labels, found = (np.concatenate(parts)[:self.num_examples] for parts in (labels, found))
-    restoring.require_finite(checkpoint, found)
-    return report.Scores(int(step), labels, found)
+        while sum(len(labels) for labels, _ in batches) < self.num_examples:
+          batches.append(session.run([self._labels, self._log_probabilities]))
+    labels, log_probabilities = (
+        np.concatenate(parts)[:self.num_examples] for parts in zip(*batches, strict=True))
+    checkpoints.require_finite(checkpoint, log_probabilities)
+    return report.Scores(int(step), labels, log_probabilities)
 
 
 def score(evaluation, checkpoint, writer, options, note=''):
-  """Scores one checkpoint, prints a line, and writes events and CSV files.
+  """Scores one checkpoint, prints a line that ends with `note`, and writes events and CSV files.
 
-  Args:
-    evaluation: an Evaluation.
-    checkpoint: path without '.index'.
-    writer: a tf.summary.FileWriter.
-    options: the parsed flags, or anything with their names as attributes.
-    note: text for the end of the line.
-
-  Returns:
-    report.Scores; None if the checkpoint has vanished: a trainer keeps only the latest few.
+  `checkpoint` is a path without '.index', `writer` a tf.summary.FileWriter. Returns report.Scores;
+  None if the checkpoint has vanished: a trainer keeps only the latest few.
   """
   try:
     scores = evaluation.scores(checkpoint)
@@ -127,13 +113,13 @@ def score(evaluation, checkpoint, writer, options, note=''):
       raise Failure('%s cannot be scored: %s' % (checkpoint, reason(error))) from error
     print('%s: %s vanished while it was read; going on.' % (datetime.datetime.now(), checkpoint))
     return None
-  hits, total, label = scores.right.sum(), evaluation.num_examples, evaluation.label
+  correct, total = scores.right.sum(), evaluation.num_examples
+  names, label = evaluation.names, evaluation.label
   print('%s: precision @ 1%s = %.3f (%d/%d) at step %d, mean loss = %.3f%s'
-        % (datetime.datetime.now(), label, hits / total, hits, total, scores.step, scores.loss,
-           note), flush=True)
-  names = evaluation.names
+        % (datetime.datetime.now(), label, correct / total, correct, total, scores.step,
+           scores.loss, note), flush=True)
   writer.add_summary(report.summary(scores, names, evaluation.pictures, label), scores.step)
-  status = checkpoints.read_status(os.path.dirname(checkpoint))
+  status = trainer_files.read_status(os.path.dirname(checkpoint))
   report.add_hyper_parameters(writer, status, scores.step, label)  # one row with the precision
   writer.flush()
   if options.confusion_csv:
@@ -146,19 +132,15 @@ def score(evaluation, checkpoint, writer, options, note=''):
 def evaluate(options=FLAGS):
   """Scores the latest checkpoint, or all as they appear.
 
-  Args:
-    options: the parsed flags, or anything with their names as attributes.
-
-  Raises:
-    Failure: a checkpoint, the data set or a CSV file cannot be used; the text says why.
+  Raises Failure if a checkpoint, the data set or a CSV file cannot be used.
   """
   options = programs.parsed(options)
-  checkpoint = restoring.latest(options.checkpoint_dir) if options.run_once else None
+  checkpoint = checkpoints.latest(options.checkpoint_dir) if options.run_once else None
   if options.eval_data == 'validation' and not options.validation_examples:
     raise Failure('--eval_data=validation scores what --validation_examples holds out of the '
                   'training files. Give the number that training was given.')
-  is_sample = sample.is_sample(records.find_directory(options.data_dir))
-  note = ' (sample data set)' if is_sample else ''
+  directory = records.find_directory(options.data_dir)
+  note = ' (sample data set)' if sample.is_sample(directory) else ''
   report.require_writable(options.confusion_csv, options.predictions_csv)
   evaluation = Evaluation(options)
   with tf.summary.FileWriter(options.eval_dir, evaluation.graph) as writer:
@@ -169,7 +151,7 @@ def evaluate(options=FLAGS):
                       % checkpoint)
     else:
       scores = None
-      for path in watching.new_checkpoints(options.checkpoint_dir, options.eval_interval_secs):
+      for path in trainer_files.new_checkpoints(options.checkpoint_dir, options.eval_interval_secs):
         scores = score(evaluation, path, writer, options, note) or scores
       print('Training has ended, and its last checkpoint is scored.')
   if scores:

@@ -20,7 +20,7 @@ import functools
 from typing import NamedTuple
 
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.dataset import augmentation, records, schedule
+from cifar10_lib.dataset import augmentation, records
 from cifar10_lib.dataset.records import DEPTH, HEIGHT, LABEL_BYTES, RECORD_BYTES, WIDTH
 
 IMAGE_SIZE = 24  # pixels; height and width that the network sees, as cuda-convnet's
@@ -46,9 +46,6 @@ class CIFAR10Record(NamedTuple):
   uint8image: tf.Tensor  # uint8 [height, width, depth]
 
 
-WHOLE = records.Part()  # nothing is left out of a file
-
-
 class Pipeline(NamedTuple):
   """The settings of the queues that a caller rarely changes."""
   # Whether, given the graph's seed, shuffled batches repeat from run to run. One thread reads and
@@ -56,7 +53,7 @@ class Pipeline(NamedTuple):
   repeatable: bool = False
   readers: int = READERS  # threads that read, where records are shuffled and need not repeat
   distorters: int = DISTORTERS  # threads that distort batches, in the same case
-  part: records.Part = WHOLE  # records to leave out of each file; their files have one size
+  part: records.Part = records.WHOLE  # records to leave out of each file; their files have one size
   batches_per_step: int | None = None  # None: one, and not in a list
   # Steps of the whole training, over which strengths change; None: they keep their first value.
   max_steps: int | None = None
@@ -68,29 +65,19 @@ DEFAULTS = Pipeline()
 
 
 def split_records(raw):
-  """Splits records into pictures and labels.
+  """Splits records, uint8 [B, RECORD_BYTES], into pictures and labels.
 
-  Args:
-    raw: uint8 [B, RECORD_BYTES].
-
-  Returns:
-    images uint8 [B, HEIGHT, WIDTH, DEPTH] and labels int32 [B].
+  Returns images uint8 [B, HEIGHT, WIDTH, DEPTH] and labels int32 [B].
   """
   planes = tf.reshape(raw[:, LABEL_BYTES:], [-1, DEPTH, HEIGHT, WIDTH])
   return tf.transpose(planes, [0, 2, 3, 1]), tf.cast(raw[:, 0], tf.int32)
 
 
 def read_cifar10(filename_queue):
-  """Reads one record.
+  """Reads one record of the binary files in a queue of paths; returns a CIFAR10Record.
 
-  Several calls read in parallel from several places in the files.
-
-  Args:
-    filename_queue: a queue of strings, paths of binary files.
-
-  Returns:
-    A CIFAR10Record. Running a tensor of it reads the next record, and raises OutOfRangeError after
-    the last.
+  Running a tensor of it reads the next record, and raises OutOfRangeError after the last. Several
+  calls read in parallel from several places in the files.
   """
   key, value = tf.FixedLengthRecordReader(RECORD_BYTES).read(filename_queue)
   record = tf.ensure_shape(tf.decode_raw(value, tf.uint8), [RECORD_BYTES])
@@ -106,19 +93,16 @@ def _decode(strings):
 def _read_records(filename_queue, first, end):
   """Reads up to READ_RECORDS records at once: strings [N] of RECORD_BYTES.
 
-  Args:
-    filename_queue: a queue of paths.
-    first, end: the first record of each file to read, and the one before which to stop; None for
-      the end of the file.
+  Of each file it reads records `first` to `end - 1`; with None for `end`, up to the last.
   """
   # Not footer_bytes for the end: the reader would copy the footer again for every record.
   reader = tf.FixedLengthRecordReader(RECORD_BYTES, header_bytes=first * RECORD_BYTES)
   keys, strings = reader.read_up_to(filename_queue, READ_RECORDS)
   wrong = _decode(strings)[:, 0] >= NUM_CLASSES  # [N]
   first_wrong = keys[tf.argmax(tf.cast(wrong, tf.int32))]
-  sound = tf.Assert(tf.logical_not(tf.reduce_any(wrong)),
+  check = tf.Assert(tf.logical_not(tf.reduce_any(wrong)),
                     ['label out of range 0..%d, first at' % (NUM_CLASSES - 1), first_wrong])
-  with tf.control_dependencies([sound]):
+  with tf.control_dependencies([check]):
     if end is None:
       return tf.identity(strings)
     index = tf.strings.regex_replace(keys, '^.*:', '')  # of 'file:index', from `first` on
@@ -204,38 +188,34 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, pipeline
     pipeline = pipeline._replace(readers=1, distorters=1)
   with tf.name_scope('input'), tf.device('/cpu:0'):
     record_queue = _record_queue(paths, batch_size, num_epochs, shuffle, pipeline)
-    drawn = _batch_queue(record_queue, prepare, batch_size, num_epochs, pipeline)
-  return drawn[0] if pipeline.batches_per_step is None else drawn
+    step_batches = _batch_queue(record_queue, prepare, batch_size, num_epochs, pipeline)
+  return step_batches[0] if pipeline.batches_per_step is None else step_batches
 
 
 def distorted_inputs(data_dir, batch_size, num_epochs=None, shuffle=True,
                      augment=augmentation.TUTORIAL, pipeline=DEFAULTS):
-  """Builds shuffled and distorted batches of the training files.
+  """Builds shuffled and distorted batches of the training files, as `batches` returns them.
 
   Args:
     data_dir: directory of the .bin files, or the one above it.
     batch_size, num_epochs, shuffle, pipeline: as for `batches`.
     augment: how to distort, as `augmentation.parse` returns it. For strengths that change, run
       `tf.local_variables_initializer()` once the global step has its value.
-
-  Returns:
-    As `batches`.
   """
   steps_per_batch = pipeline.steps_per_batch or 1 / (pipeline.batches_per_step or 1)
 
   def prepare(images):
-    progress = schedule.progress(augment, pipeline.max_steps, steps_per_batch)
+    progress = augmentation.training_progress(augment, pipeline.max_steps, steps_per_batch)
     return augmentation.distort(images, augment, IMAGE_SIZE, progress)
   return batches(records.data_files(data_dir), batch_size, prepare, num_epochs, shuffle, pipeline)
 
 
-def inputs(eval_data, data_dir, batch_size, num_epochs=None, part=WHOLE, views=1):
+def inputs(eval_data, data_dir, batch_size, num_epochs=None, part=records.WHOLE, views=1):
   """Builds batches for evaluation, in the order of the files.
 
   Args:
     eval_data: whether to read the test file; else the training files.
-    data_dir: directory of the .bin files, or the one above it.
-    batch_size, num_epochs: as for `batches`.
+    data_dir, batch_size, num_epochs: as for `distorted_inputs`.
     part: a records.Part, as for `Pipeline`.
     views: of each picture, as for `augmentation.views`.
 

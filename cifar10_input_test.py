@@ -1,7 +1,7 @@
-"""Tests for cifar10_input: what comes out of the queues, in which order, and what failures say.
+"""Tests of cifar10_input: the content and order of batches, and the messages of failures.
 
-The first pixel of each record that these tests write holds its number, so that a batch tells which
-records it is made of. What a batch should hold is computed here in NumPy.
+These tests write records whose first pixel holds the record's number, so a batch shows its records.
+NumPy computes the expected batches.
 """
 import os
 import tempfile
@@ -14,19 +14,16 @@ from cifar10_input import Pipeline
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import augmentation
-from cifar10_lib.dataset.records import (
-    Part, count_records, data_files, hold_out, read_pictures)
+from cifar10_lib.dataset.records import Part, count_records, data_files, hold_out, read_pictures
 
 TRAIN_FILES = ['data_batch_%d.bin' % i for i in range(1, 6)]
-
-
 REPEATABLE = Pipeline(repeatable=True)
 
 
 def numbered_records(first, count):
-  """Returns uint8 [count, 3073]: noise, record n labelled n % 10, n in its first two bytes.
+  """Returns records of noise, uint8 [count, 3073], with numbers from `first` on.
 
-  They are the first pixel's red, and, so that n may exceed 255, the same pixel's green.
+  Record n has the label n % 10. Its first pixel has n % 256 in red and n // 256 in green.
   """
   records = np.random.RandomState(first).randint(0, 256, [count, 3073]).astype(np.uint8)
   numbers = first + np.arange(count)
@@ -36,23 +33,23 @@ def numbered_records(first, count):
 
 
 def pictures(records):
-  """Returns uint8 [N, 32, 32, 3] of records uint8 [N, 3073]: three planes become three channels."""
+  """Returns the pictures, uint8 [N, 32, 32, 3], of records, uint8 [N, 3073]."""
   red, green, blue = (records[:, 1 + 1024 * i:1 + 1024 * (i + 1)] for i in range(3))
   return np.stack([red, green, blue], axis=-1).reshape(-1, 32, 32, 3)
 
 
-def corner(images):
-  """Stands in for the distortion: the first 24 x 24 pixels, as they are."""
+def crop(images):
+  """Returns the top left 24 x 24 pixels. Stands in for a distortion."""
   return tf.cast(images, tf.float32)[:, :24, :24]
 
 
 def numbers_of(images):
-  """Returns the records' numbers, int [B], of a batch that `corner` made."""
+  """Returns the record numbers, int [B], of a batch that `crop` cropped."""
   return (images[:, 0, 0, 0] + 256 * images[:, 0, 0, 1]).astype(int)
 
 
 def standardised_centre(images):
-  """Returns float64 [N, 24, 24, 3] with mean 0 and variance 1 of uint8 [N, 32, 32, 3]."""
+  """Returns the standardised centres, float64 [N, 24, 24, 3], of uint8 [N, 32, 32, 3]."""
   centres = images[:, 4:28, 4:28].astype(np.float64)
   means = centres.mean(axis=(1, 2, 3), keepdims=True)
   deviations = centres.std(axis=(1, 2, 3), keepdims=True)
@@ -60,32 +57,32 @@ def standardised_centre(images):
 
 
 def run_batches(build, count=None, seed=None):
-  """Runs what `build()` returns in a graph and a session of its own.
+  """Runs the batches of `build()` in a new graph and session.
 
   Args:
     build: function that returns images and labels.
-    count: batches to run; None for all until the input ends.
-    seed: the graph's.
+    count: number of batches to run; None for all until the input ends.
+    seed: random seed of the graph.
 
   Returns:
-    A list of pairs of arrays.
+    A list of (images, labels), a pair of arrays for each batch.
   """
   results = []
   with tf.Graph().as_default():
     tf.set_random_seed(seed)
     batch = build()
-    with tf.train.MonitoredTrainingSession() as session:  # takes OutOfRangeError for the end
+    with tf.train.MonitoredTrainingSession() as session:  # OutOfRangeError ends it normally
       while count is None or len(results) < count:
         results.append(session.run(batch))
   return results
 
 
 def run_numbers(paths, batch_size, **options):
-  """Returns a list with the record numbers of each batch; checks that labels stayed with pictures.
+  """Returns the record numbers of each batch, and checks that each label belongs to its picture.
 
-  Args as `cifar10_input.batches`.
+  The arguments are those of `cifar10_input.batches`.
   """
-  results = run_batches(lambda: cifar10_input.batches(paths, batch_size, corner, **options))
+  results = run_batches(lambda: cifar10_input.batches(paths, batch_size, crop, **options))
   for images, labels in results:
     np.testing.assert_array_equal(labels, numbers_of(images) % 10)
   return [numbers_of(images) for images, _ in results]
@@ -104,7 +101,7 @@ class InputTestCase(tf.test.TestCase):
     return path
 
   def write_numbered(self, *counts):
-    """Writes a file for each of the counts, records numbered on from file to file."""
+    """Writes one file for each count; record numbers continue over the files. Returns the paths."""
     firsts = np.cumsum([0, *counts])
     return [self.write('%d.bin' % i, numbered_records(first, count))
             for i, (first, count) in enumerate(zip(firsts, counts, strict=False))]
@@ -118,7 +115,7 @@ class InputTestCase(tf.test.TestCase):
 
 class ReadTest(InputTestCase):
 
-  def testSimple(self):
+  def testReadsKeyLabelAndPicture(self):
     colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
     labels = [9, 3, 0]
     records = [[label] + [value for value in colour for _ in range(1024)]
@@ -143,7 +140,7 @@ class ReadTest(InputTestCase):
         with self.assertRaises(tf.errors.OutOfRangeError):
           session.run([result.key, result.uint8image])
 
-  def testLayout(self):
+  def testPlanesBecomeChannels(self):
     records = numbered_records(300, 2)
     path = self.write('noise.bin', records)
     with tf.Graph().as_default():
@@ -156,17 +153,17 @@ class ReadTest(InputTestCase):
 
 class OrderTest(InputTestCase):
 
-  def testOrderOfTheFiles(self):
-    # More records than one read takes, files of unlike size, and a last batch of 48 of 97.
+  def testRecordsComeInTheOrderOfTheFiles(self):
+    # Files of different sizes, more records than one read takes, and a last batch of 54.
     paths = self.write_numbered(700, 5, 610)
-    results = run_batches(lambda: cifar10_input.batches(paths, 97, corner, num_epochs=1))
+    results = run_batches(lambda: cifar10_input.batches(paths, 97, crop, num_epochs=1))
     self.assertEqual([len(labels) for _, labels in results], [97] * 13 + [54])
     records = np.concatenate([np.fromfile(path, np.uint8).reshape(-1, 3073) for path in paths])
     self.assertAllEqual(np.concatenate([labels for _, labels in results]), records[:, 0])
     self.assertAllEqual(np.concatenate([images for images, _ in results]),
                         pictures(records)[:, :24, :24])
 
-  def testBatchSizes(self):
+  def testEveryBatchSizeGivesAllRecords(self):
     paths = self.write_numbered(60, 70)
     for batch_size in [1, 7, 128, 130, 500]:
       batches = run_numbers(paths, batch_size, num_epochs=1)
@@ -204,8 +201,8 @@ class OrderTest(InputTestCase):
                   for _ in range(2))
     self.assertLess(np.mean(one == other), 0.5)
 
-  def testNoBatchIsOneFilesRun(self):
-    # The second set has files longer than one read, where the first batches are hardest to mix.
+  def testShuffledBatchesMixFilesAndNeighbours(self):
+    # The second files are longer than one read, so their first batches are the hardest to mix.
     for count, file_count, batch_size in [(60, 5, 32), (700, 5, 32)]:
       paths = self.write_numbered(*[count] * file_count)
       for repeatable in [False, True]:
@@ -216,20 +213,20 @@ class OrderTest(InputTestCase):
             self.assertGreater(len(set(batch // count)), 1, 'batch %d: %s' % (i, batch))
             self.assertLess(np.count_nonzero(np.diff(batch) == 1), 8, 'batch %d: %s' % (i, batch))
 
-  def testFewerRecordsThanABatch(self):
+  def testFewerRecordsThanABatchAreRepeated(self):
     for counts in [[1], [3], [2, 1]]:
       paths = self.write_numbered(*counts)
       for options in [dict(), dict(shuffle=True), dict(shuffle=True, pipeline=REPEATABLE)]:
         for images, labels in run_batches(
             lambda options=options, paths=paths:
-                cifar10_input.batches(paths, 8, corner, **options), count=3):
+                cifar10_input.batches(paths, 8, crop, **options), count=3):
           self.assertAllEqual(numbers_of(images) % 10, labels)
           self.assertLen(labels, 8)
           self.assertContainsSubset(set(labels), set(range(sum(counts))))
 
-  def testEndlessInputGoesOn(self):
+  def testEndlessInputRepeatsTheFiles(self):
     paths = self.write_numbered(10, 7)
-    results = run_batches(lambda: cifar10_input.batches(paths, 5, corner), count=11)
+    results = run_batches(lambda: cifar10_input.batches(paths, 5, crop), count=11)
     numbers = np.concatenate([numbers_of(images) for images, _ in results])
     self.assertAllEqual(numbers, np.arange(55) % 17)
 
@@ -258,7 +255,7 @@ class SeedTest(InputTestCase):
 
     def run(seed):
       return np.concatenate([numbers_of(images) for images, _ in run_batches(
-          lambda: cifar10_input.batches(paths, 25, corner, 2, shuffle=True,
+          lambda: cifar10_input.batches(paths, 25, crop, 2, shuffle=True,
                                         pipeline=REPEATABLE),
           seed=seed)])
 
@@ -268,9 +265,9 @@ class SeedTest(InputTestCase):
 
 class InputsTest(InputTestCase):
 
-  def testInputsAreTheCentreInOrder(self):
+  def testInputsAreStandardisedCentresInOrder(self):
     data_dir = self.write_data_dir(9)
-    # The test file comes sixth, so its records are numbered from 45.
+    # The test file is the sixth, so the numbers of its records start at 45.
     for eval_data, numbers in [(True, np.arange(45, 54)), (False, np.arange(45))]:
       results = run_batches(
           lambda eval_data=eval_data: cifar10_input.inputs(eval_data, data_dir, 10, num_epochs=1))
@@ -291,10 +288,10 @@ class InputsTest(InputTestCase):
 
 
 class ChangeTest(InputTestCase):
-  """Strengths that change over training, read off where a bright pixel of the middle is shown."""
+  """Tests strengths that change during training. A bright centre pixel shows how crops moved it."""
 
   def _strengths(self, batches, step=0, **pipeline):
-    """Returns how far off the centre crops went, batch by batch."""
+    """Returns for each batch the largest distance, in pixels, of a crop from the centre."""
     records = numbered_records(0, 60)
     records[:, 1:] = 0
     records[:, 1 + 16 * 32 + 16] = 255  # row 16, column 16 of red
@@ -303,7 +300,7 @@ class ChangeTest(InputTestCase):
     strengths = []
     with tf.Graph().as_default(), tf.Session() as session:
       tf.set_random_seed(1)
-      drawn = cifar10_input.distorted_inputs(
+      inputs = cifar10_input.distorted_inputs(
           self.directory, 60, augment=augmentation.parse('crop:4..1'),
           pipeline=Pipeline(repeatable=True, **pipeline))
       self.shown = tf.get_collection(tf.GraphKeys.SUMMARIES)
@@ -312,7 +309,7 @@ class ChangeTest(InputTestCase):
       coord = tf.train.Coordinator()
       tf.train.start_queue_runners(session, coord)
       while len(strengths) < batches:
-        for images, _ in session.run(drawn if isinstance(drawn, list) else [drawn]):
+        for images, _ in session.run(inputs if isinstance(inputs, list) else [inputs]):
           places = images[..., 0].reshape(60, -1).argmax(axis=1)
           strengths.append(abs(np.stack(np.unravel_index(places, (24, 24))) - 12).max())
       coord.request_stop()
@@ -320,20 +317,20 @@ class ChangeTest(InputTestCase):
 
   def testStrengthFollowsTheSteps(self):
     self.assertEqual(self._strengths(10, max_steps=8), [4, 4, 3, 3, 2, 2, 1, 1, 1, 1])
-    self.assertIn('crop', ' '.join(each.name for each in self.shown))
+    self.assertIn('crop', ' '.join(summary.name for summary in self.shown))
 
-  def testGoesOnFromTheGlobalStep(self):
+  def testStrengthResumesAtTheGlobalStep(self):
     self.assertEqual(self._strengths(4, step=3, max_steps=8), [3, 2, 2, 1])
 
-  def testStepOfSeveralBatches(self):
+  def testStrengthWithSeveralBatchesInAStep(self):
     self.assertEqual(self._strengths(8, batches_per_step=2, max_steps=4), [4, 4, 3, 3, 2, 2, 1, 1])
     self.assertEqual(self._strengths(4, step=2, batches_per_step=2, max_steps=4), [2, 2, 1, 1])
 
-  def testStepsOfOthersBetweenBatches(self):
+  def testStrengthCountsTheStepsOfOtherWorkers(self):
     self.assertEqual(self._strengths(4, max_steps=8, steps_per_batch=2), [4, 3, 2, 1])
     self.assertEqual(self._strengths(2, step=4, max_steps=8, steps_per_batch=2), [2, 1])
 
-  def testWithoutAnEndItStaysAsItBegins(self):
+  def testStrengthIsConstantWithoutMaxSteps(self):
     self.assertEqual(self._strengths(4), [4, 4, 4, 4])
 
 
@@ -350,20 +347,19 @@ class HoldOutTest(InputTestCase):
                            pipeline=Pipeline(part=part))
         self.assertAllEqual(sorted(np.concatenate(seen)), expected)
 
-  def testSinglePicturesAreThoseThatBatchesHave(self):
+  def testReadPicturesReturnsTheRequestedPictures(self):
     paths = data_files(self.write_data_dir(20))
     written = pictures(np.concatenate([np.fromfile(path, np.uint8) for path in paths])
                        .reshape(-1, 3073))
     numbers = np.arange(100)
     for part, kept in (Part(), numbers), (Part(0, 5), numbers[numbers % 20 < 15]), (
         Part(15, 0), numbers[numbers % 20 >= 15]):
-      asked = [len(kept) - 1, 0, 7, 7, 16]  # in any order, twice, and in several files
-      self.assertAllEqual(read_pictures(paths, part, asked),
-                          written[kept[asked]])
+      requested = [len(kept) - 1, 0, 7, 7, 16]  # out of order, repeated, and from several files
+      self.assertAllEqual(read_pictures(paths, part, requested), written[kept[requested]])
     self.assertEqual(read_pictures(paths, Part(), []).shape, (0, 32, 32, 3))
 
   def testNoReaderHasAFooter(self):
-    """TensorFlow's copies all of it anew for each record: a 27th of the speed for 3 MB."""
+    """TensorFlow copies the whole footer for each record. A footer of 3 MB is 27 times as slow."""
     paths = data_files(self.write_data_dir(20))
     with tf.Graph().as_default() as graph:
       for part in hold_out(paths, 25):
@@ -371,21 +367,21 @@ class HoldOutTest(InputTestCase):
       readers = [op for op in graph.get_operations() if 'FixedLengthRecordReader' in op.type]
     self.assertEqual([op.get_attr('footer_bytes') for op in readers], [0, 0])
 
-  def testWholeReadsHeldOut(self):
-    """Where a call's records are all held out, and where a part of them is."""
+  def testHeldOutRecordsMayFillAWholeRead(self):
+    """Some reads contain only held-out records, others contain both kinds."""
     data_dir = self.write_data_dir(2 * cifar10_input.READ_RECORDS)
     paths = data_files(data_dir)
-    each = cifar10_input.READ_RECORDS + 10
-    training, _ = hold_out(paths, 5 * each)
+    held_out = cifar10_input.READ_RECORDS + 10
+    training, _ = hold_out(paths, 5 * held_out)
     count = sum(len(batch) for batch in run_numbers(paths, 64, num_epochs=1,
                                                     pipeline=Pipeline(part=training)))
     self.assertEqual(count, 5 * (cifar10_input.READ_RECORDS - 10))
 
-  def testNothingHeldOut(self):
+  def testZeroHoldsNothingOut(self):
     paths = data_files(self.write_data_dir(20))
     self.assertEqual(hold_out(paths, 0)[0], (0, 0))
 
-  def testWhatCannotBeHeldOut(self):
+  def testWrongCountsAndUnequalFilesAreRefused(self):
     paths = data_files(self.write_data_dir(20))
     for count in 1, 24, 100, 105:
       with self.assertRaisesRegex(Failure, '--validation_examples=%d cannot be held out' % count):
@@ -395,7 +391,7 @@ class HoldOutTest(InputTestCase):
     with self.assertRaisesRegex(Failure, 'needs files of one size; those here have 20 to 21'):
       hold_out(paths, 25)
 
-  def testViews(self):
+  def testSecondViewIsMirrored(self):
     data_dir = self.write_data_dir(4)
     test_file, = data_files(data_dir, eval_data=True)
     records = numbered_records(0, 5)
@@ -414,7 +410,7 @@ class GraphTest(InputTestCase):
     for options in [dict(), dict(shuffle=True), dict(shuffle=True, pipeline=REPEATABLE)]:
       for num_epochs, batch_size in [(None, 5), (1, None)]:
         with tf.Graph().as_default():
-          images, labels = cifar10_input.batches(paths, 5, corner, num_epochs, **options)
+          images, labels = cifar10_input.batches(paths, 5, crop, num_epochs, **options)
           self.assertEqual(images.shape.as_list(), [batch_size, 24, 24, 3])
           self.assertEqual(labels.shape.as_list(), [batch_size])
           self.assertEqual((images.dtype, labels.dtype), (tf.float32, tf.int32))
@@ -428,15 +424,15 @@ class GraphTest(InputTestCase):
         self.assertEqual(images.shape.as_list(), [6, 24, 24, 3])
         self.assertEqual(labels.shape.as_list(), [6])
 
-  def testFullness(self):
+  def testFullnessOfTheQueuesIsSummarised(self):
     paths = self.write_numbered(100, 100)
     with tf.Graph().as_default():
-      cifar10_input.batches(paths, 5, corner, shuffle=True)
+      cifar10_input.batches(paths, 5, crop, shuffle=True)
       merged = tf.summary.merge_all()
       with tf.train.MonitoredTrainingSession() as session:
         deadline = time.monotonic() + 30
         values = {}
-        # Nothing is taken out, so in the end each queue is as full as it gets.
+        # Nothing dequeues, so in the end each queue is full.
         while time.monotonic() < deadline and set(values.values()) != {1.0}:
           summary = tf.Summary.FromString(session.run(merged))
           values = {value.tag: value.simple_value for value in summary.value
@@ -445,7 +441,7 @@ class GraphTest(InputTestCase):
     self.assertEqual(values, {'input/record_queue/fullness': 1.0,
                               'input/batch_queue/fullness': 1.0})
 
-  def testEverythingIsOnTheCpu(self):
+  def testEveryOpIsOnTheCpu(self):
     data_dir = self.write_data_dir(2)
     for options in [dict(), dict(num_epochs=1, pipeline=REPEATABLE)]:
       with tf.Graph().as_default() as graph, tf.device('/gpu:0'):
@@ -462,7 +458,7 @@ class FailureTest(InputTestCase):
   MODES = [dict(), dict(shuffle=True), dict(shuffle=True, pipeline=REPEATABLE)]
 
   def first_error(self, build, damage=lambda: None):
-    """Returns what a training loop raises."""
+    """Returns the error that a training loop raises after `damage()`."""
     with tf.Graph().as_default():
       batch = build()
       damage()
@@ -475,25 +471,25 @@ class FailureTest(InputTestCase):
   def testWrongLabelNamesTheRecord(self):
     for i, options in enumerate(self.MODES):
       records = numbered_records(0, 700)
-      records[[555, 560], 0] = 200  # the first of them is to be named
+      records[[555, 560], 0] = 200  # the message must name the first
       paths = [self.write('fine%d.bin' % i, numbered_records(700, 50)),
                self.write('wrong%d.bin' % i, records)]
       error = self.first_error(
-          lambda options=options, paths=paths: cifar10_input.batches(paths, 32, corner, **options))
+          lambda options=options, paths=paths: cifar10_input.batches(paths, 32, crop, **options))
       self.assertIsInstance(error, tf.errors.InvalidArgumentError)
       self.assertIn('%s:555' % paths[1], error.message)
       self.assertIn('label', error.message)
       self.assertNotIn('insufficient elements', error.message)
 
-  def testLabel10IsWrongAnd9IsNot(self):
+  def testLabel10IsRefusedAnd9IsNot(self):
     records = numbered_records(0, 5)
     records[:, 0] = 9
     path = self.write('nines.bin', records)
-    (_, labels), = run_batches(lambda: cifar10_input.batches([path], 5, corner, num_epochs=1))
+    (_, labels), = run_batches(lambda: cifar10_input.batches([path], 5, crop, num_epochs=1))
     self.assertAllEqual(labels, [9] * 5)
     records[2, 0] = 10
     path = self.write('ten.bin', records)
-    error = self.first_error(lambda: cifar10_input.batches([path], 5, corner, num_epochs=1))
+    error = self.first_error(lambda: cifar10_input.batches([path], 5, crop, num_epochs=1))
     self.assertIsInstance(error, tf.errors.InvalidArgumentError)
     self.assertIn('%s:2' % path, error.message)
 
@@ -503,7 +499,7 @@ class FailureTest(InputTestCase):
         paths = self.write_numbered(50, 50, 50)
         error = self.first_error(
             lambda options=options, paths=paths, num_epochs=num_epochs:
-                cifar10_input.batches(paths, 32, corner, num_epochs, **options),
+                cifar10_input.batches(paths, 32, crop, num_epochs, **options),
             lambda paths=paths: os.remove(paths[1]))
         self.assertIsInstance(error, tf.errors.NotFoundError)
         self.assertIn(paths[1], error.message)
@@ -513,7 +509,7 @@ class FailureTest(InputTestCase):
 
     def broken(images):
       with tf.control_dependencies([tf.Assert(False, ['the distortion broke'])]):
-        return corner(images)
+        return crop(images)
 
     for options in self.MODES:
       error = self.first_error(
@@ -521,7 +517,7 @@ class FailureTest(InputTestCase):
       self.assertIsInstance(error, tf.errors.InvalidArgumentError)
       self.assertIn('the distortion broke', error.message)
 
-  def testUnsoundFilesAreRefusedWhenTheGraphIsBuilt(self):
+  def testDamagedFilesAreRefusedWhenTheGraphIsBuilt(self):
     fine, = self.write_numbered(3)
     missing = os.path.join(self.directory, 'missing.bin')
     empty = self.write('empty.bin', numbered_records(0, 0))
@@ -530,12 +526,12 @@ class FailureTest(InputTestCase):
     for path in [missing, empty, truncated, self.directory]:
       with tf.Graph().as_default() as graph:
         with self.assertRaises(Failure) as caught:
-          cifar10_input.batches([fine, path], 2, corner)
+          cifar10_input.batches([fine, path], 2, crop)
         self.assertIn(path, str(caught.exception))
         self.assertNotIn('\n', str(caught.exception))
         self.assertEmpty(graph.get_operations())
 
-  def testDataDirWithoutData(self):
+  def testDataDirWithoutDataIsNamed(self):
     for build in [lambda: cifar10_input.distorted_inputs(self.directory, 2),
                   lambda: cifar10_input.inputs(True, self.directory, 2),
                   lambda: cifar10_input.inputs(False, self.directory, 2)]:

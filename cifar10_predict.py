@@ -25,8 +25,8 @@ from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import augmentation, picture_files, records
-from cifar10_lib.network import predictions
-from cifar10_lib.training import checkpoints, export, restoring
+from cifar10_lib.network import probabilities
+from cifar10_lib.training import checkpoints, export
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('checkpoint_path', None, 'Checkpoint to take, in place of the latest in '
@@ -40,6 +40,7 @@ flags.DEFINE_string('export', None, 'Directory to write a SavedModel into, in pl
                     'it must be new or empty.')
 for shared in 'checkpoint_dir', 'weights', 'views', 'batch_size':  # flags of cifar10_eval
   flags.declare_key_flag(shared)
+# `options` below are the parsed flags, or anything with their names as attributes.
 
 SIZE = records.HEIGHT  # height and width of the data set's pictures, pixels
 ZOOM = 8  # --save_input draws each pixel as 8 x 8 pixels
@@ -53,7 +54,7 @@ def choose_checkpoint(options):
       raise Failure('%s is no checkpoint: its files are not there. Give a path such as %s.'
                     % (path, os.path.join(os.path.dirname(path), 'model.ckpt-12000')))
     return path
-  return restoring.latest(options.checkpoint_dir)
+  return checkpoints.latest(options.checkpoint_dir)
 
 
 def class_names(checkpoint):
@@ -62,14 +63,12 @@ def class_names(checkpoint):
 
 
 def build(pictures, views):
-  """Builds the network; returns the log probabilities of pictures, float32 [B, NUM_CLASSES].
+  """Builds the network on pictures, uint8 [B, 32, 32, 3], with a number of views of each.
 
-  Args:
-    pictures: uint8 [B, 32, 32, 3].
-    views: number of views of each picture to average.
+  Returns the logarithms of the mean probabilities over the views, float32 [B, NUM_CLASSES].
   """
   images = augmentation.evaluate(pictures, cifar10.IMAGE_SIZE, views)
-  return predictions.log_probabilities(cifar10.inference(images), views)
+  return probabilities.log_probabilities(cifar10.inference(images), views)
 
 
 class Predictor:
@@ -84,7 +83,7 @@ class Predictor:
       self._shrunk = augmentation.shrink(self._picture, SIZE)
       self._pictures = tf.placeholder(tf.uint8, [None, SIZE, SIZE, 3])
       self._log_probabilities = build(self._pictures, views)
-      self._session = restoring.session(path, weights)
+      self._session = checkpoints.session(path, weights)
       self.step = int(self._session.run(step))
 
   def shrink(self, picture):
@@ -92,26 +91,13 @@ class Predictor:
     return self._session.run(self._shrunk, {self._picture: picture})
 
   def log_probabilities(self, pictures):
-    """Returns the logarithm of each class's probability, float32 [B, NUM_CLASSES].
+    """Returns the log probabilities, float32 [B, NUM_CLASSES], of uint8 [B, 32, 32, 3].
 
-    Args:
-      pictures: uint8 [B, 32, 32, 3].
-
-    Raises:
-      Failure: the network gives NaN or infinity.
+    Raises Failure if the network gives NaN or infinity.
     """
-    found = self._session.run(self._log_probabilities, {self._pictures: pictures})
-    restoring.require_finite(self.path, found)
-    return found
-
-
-def likeliest(names, log_probabilities, count):
-  """Returns the likeliest classes of a picture as pairs (name, probability), the likeliest first.
-
-  `names` is a list of str [K], `log_probabilities` float32 [K], `count` the number of pairs.
-  """
-  order = np.argsort(-log_probabilities, kind='stable')[:count]
-  return [(names[i], float(np.exp(log_probabilities[i]))) for i in order]
+    result = self._session.run(self._log_probabilities, {self._pictures: pictures})
+    checkpoints.require_finite(self.path, result)
+    return result
 
 
 class Output:
@@ -126,13 +112,14 @@ class Output:
 
   def add(self, path, log_probabilities):
     """Prints the likeliest classes of one picture; its log probabilities are float32 [K]."""
-    found = likeliest(self._predictor.names, log_probabilities, self._top_k)
+    order = np.argsort(-log_probabilities, kind='stable')[:self._top_k]
+    likeliest = [(self._predictor.names[i], float(np.exp(log_probabilities[i]))) for i in order]
     if self._json:
       self._line(json.dumps({'file': path, 'step': self._predictor.step, 'predictions': [
-          {'name': name, 'probability': probability} for name, probability in found]}))
+          {'name': name, 'probability': probability} for name, probability in likeliest]}))
     else:
       shown = os.fsencode(path).decode('utf-8', 'backslashreplace')  # it may not be valid UTF-8
-      self._line('%s: %s' % (shown, ', '.join('%s %.3f' % each for each in found)))
+      self._line('%s: %s' % (shown, ', '.join('%s %.3f' % each for each in likeliest)))
 
   def fail(self, path, failure):
     """Reports a picture that could not be read."""
@@ -149,7 +136,7 @@ class Output:
 
   @staticmethod
   def _line(text, file=None):
-    file = file or sys.stdout
+    file = file or sys.stdout  # not as the default: a notebook or a test replaces it
     tqdm.write(text, file=file)
     file.flush()  # keeps the order of the two outputs
 
@@ -165,8 +152,7 @@ def _new_path(directory, path):
 
 def save_input(directory, path, picture):
   """Writes the network's input, the centre of a picture uint8 [32, 32, 3], enlarged."""
-  margin = (SIZE - cifar10.IMAGE_SIZE) // 2
-  centre = picture[margin:margin + cifar10.IMAGE_SIZE, margin:margin + cifar10.IMAGE_SIZE]
+  centre = augmentation.centre(picture[np.newaxis], cifar10.IMAGE_SIZE)[0]
   try:
     os.makedirs(directory, exist_ok=True)
     picture_files.write(_new_path(directory, path), centre.repeat(ZOOM, 0).repeat(ZOOM, 1))
@@ -176,24 +162,18 @@ def save_input(directory, path, picture):
 
 
 def predict(predictor, paths, options):
-  """Predicts the classes of pictures, in batches, and prints them.
+  """Predicts the classes of the pictures at `paths`, a list of str, in batches, and prints them.
 
-  Args:
-    predictor: a Predictor.
-    paths: list of str, paths of pictures.
-    options: the parsed flags, or anything with their names as attributes.
-
-  Returns:
-    The exit code: 1 if a file could not be read.
+  Returns the exit code: 1 if a file could not be read.
   """
   output = Output(predictor, options)
   batch = []  # (path, picture uint8 [32, 32, 3])
 
   def finish():
     if batch:
-      found = predictor.log_probabilities(np.stack([picture for _, picture in batch]))
-      for (path, _), each in zip(batch, found, strict=True):
-        output.add(path, each)
+      results = predictor.log_probabilities(np.stack([picture for _, picture in batch]))
+      for (path, _), log_probabilities in zip(batch, results, strict=True):
+        output.add(path, log_probabilities)
       batch.clear()
 
   for path in tqdm(paths, unit='picture', file=sys.stderr, dynamic_ncols=True, leave=False,

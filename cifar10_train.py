@@ -6,6 +6,8 @@ It fetches the data set when --data_dir holds none, goes on from the last checkp
 when there is one, and saves when it is stopped (Ctrl-C). Watch it with
 
   tensorboard --logdir cifar10_train/
+
+`options` are the parsed flags, or anything with their names as attributes.
 """
 from absl import flags
 
@@ -68,36 +70,20 @@ def _check_augment(text):
     raise flags.ValidationError(str(failure)) from failure
 
 
-
 def recipe_of(options):
-  """Returns the Recipe of --recipe for --max_steps, with --augment in place of its own if given.
-
-  Args:
-    options: the parsed flags after `follow_recipe`, or anything with their names as attributes.
-  """
+  """Returns the Recipe of --recipe for --max_steps, with --augment in place of its own if given."""
   recipe = cifar10.RECIPES[options.recipe](options.max_steps)
   return recipe if options.augment is None else recipe._replace(augment=options.augment)
 
 
 def follow_recipe(options):
-  """Sets --max_steps, if it was not given, to the recipe's own.
-
-  Args:
-    options: the parsed flags.
-  """
+  """Sets --max_steps, if it was not given, to the recipe's own; `options` are absl's flags."""
   if not options['max_steps'].present:
     options['max_steps'].value = cifar10.RECIPES[options.recipe]().max_steps
 
 
 def training_part(options):
-  """Returns the part of each training file that is not held out, and the pictures of an epoch.
-
-  Args:
-    options: the parsed flags, or anything with their names as attributes.
-
-  Returns:
-    A records.Part and an int.
-  """
+  """Returns the records.Part of each file that is not held out, and the pictures of an epoch."""
   paths = records.data_files(options.data_dir)
   part, _ = records.hold_out(paths, options.validation_examples)
   return part, records.total_records(paths, part)
@@ -107,7 +93,6 @@ def build_input(options, batches=1, steps_per_batch=None):
   """Builds the input that the flags ask for.
 
   Args:
-    options: the parsed flags, or anything with their names as attributes.
     batches: batches a step.
     steps_per_batch: as for `cifar10_input.Pipeline`.
 
@@ -136,9 +121,6 @@ def build_input(options, batches=1, steps_per_batch=None):
 def build(options):
   """Builds the graph: input, network, loss, update.
 
-  Args:
-    options: the parsed flags, or anything with their names as attributes.
-
   Returns:
     The step once the update is done (int64 scalar; running it trains), and the loss.
   """
@@ -157,16 +139,12 @@ def train(options=FLAGS, build=build, towers=1, cpu_devices=1):
   """Trains until --max_steps, the end of input or a signal.
 
   Args:
-    options: the parsed flags, or anything with their names as attributes.
     build: function from the options to the step and the loss, as the one above.
     towers: batches of options.batch_size a step.
     cpu_devices: as for `precision.session_config`.
 
   Returns:
     The exit code.
-
-  Raises:
-    Failure: as said in its text.
   """
   options = programs.parsed(options)
   names = cifar10_input.class_names(options.data_dir)

@@ -17,6 +17,9 @@ one of the workers, writes files.
 
 Any task may be killed and restarted. The variables survive the loss of a worker or of the chief. If
 a parameter server is lost, the chief restores all variables from the latest checkpoint.
+
+`options` are the parsed flags, or anything with their names as attributes. `cluster` is a
+clusters.Cluster, `signals` what `hooks.catch_signals` yields.
 """
 import logging
 import math
@@ -50,12 +53,7 @@ flags.adopt_module_key_flags(cifar10_train)
 
 
 def aggregated(options, workers):
-  """Returns how many of the workers' gradients make an update; None for each an update.
-
-  Args:
-    options: the parsed flags, or anything with their names as attributes.
-    workers: number of workers.
-  """
+  """Returns how many workers' gradients make an update; None if each is an update of its own."""
   return (options.replicas_to_aggregate or workers) if options.sync else None
 
 
@@ -63,11 +61,8 @@ def end_by_epochs(options, workers):
   """Turns --num_epochs into a number of steps, because no worker knows what the others have read.
 
   An epoch is as many pictures as the training files have, whichever worker reads them. It counts
-  from the first start, as steps do, so that restarted tasks end where the others do.
-
-  Args:
-    options: the parsed flags; `num_epochs` becomes None, and `max_steps` smaller if necessary.
-    workers: number of workers.
+  from the first start, as steps do, so that restarted tasks end where the others do. `num_epochs`
+  of the options becomes None, and `max_steps` smaller if necessary.
   """
   if options.num_epochs:
     _, num_examples = cifar10_train.training_part(options)
@@ -81,9 +76,7 @@ def build(options, cluster, replicas):
   """Builds the graph of one worker, with its variables on the parameter servers.
 
   Args:
-    options: the parsed flags, or anything with their names as attributes.
-    cluster: a clusters.Cluster.
-    replicas: gradients that make an update; None for an update of each.
+    replicas: gradients that make an update, as `aggregated` returns it.
 
   Returns:
     The step once the update is done (int64 scalar; running it trains), the loss, and the
@@ -91,13 +84,14 @@ def build(options, cluster, replicas):
   """
   recipe = cifar10_train.recipe_of(options)
   dtype = precision.compute_dtype(options.use_fp16)
-  workers, optimizers = len(cluster.workers), []
+  workers, synchronous = len(cluster.workers), None
 
   def synchronise(optimizer, averages):
-    optimizers.append(tf.train.SyncReplicasOptimizer(
+    nonlocal synchronous
+    synchronous = tf.train.SyncReplicasOptimizer(
         optimizer, replicas, workers, variable_averages=averages,
-        variables_to_average=tf.trainable_variables()))
-    return optimizers[0]
+        variables_to_average=tf.trainable_variables())
+    return synchronous
 
   worker = '/job:%s/task:%d' % cluster.task
   # Variables go to the parameter servers, all else to this worker.
@@ -115,10 +109,10 @@ def build(options, cluster, replicas):
     train_op = cifar10.train(
         loss, global_step, (replicas or 1) * options.batch_size, num_examples, recipe, dtype,
         recipes.Parallel(synchronise=synchronise if replicas else None))
-    for each in optimizers:
-      each.ready_for_local_init_op.mark_used()  # the SessionCreator has its own op for this
+    if synchronous:
+      synchronous.ready_for_local_init_op.mark_used()  # the SessionCreator has its own op for this
     with tf.control_dependencies([train_op]):
-      return tf.identity(global_step), loss, optimizers[0] if optimizers else None
+      return tf.identity(global_step), loss, synchronous
 
 
 def _config(options, cluster):
@@ -133,21 +127,17 @@ def _chief_hooks(options, scaffold):
   """Returns the hooks that write events and checkpoints."""
   step = tf.identity(tf.train.get_global_step())  # before a run
   last = distributed.last_written(options.train_dir)
-  writer = run.event_writer(options.train_dir, max(0, last))
-  counter = tf.train.StepCounterHook(options.summary_steps, summary_writer=writer)
-  saver = tf.train.SummarySaverHook(options.summary_steps, summary_writer=writer,
-                                    summary_op=tf.summary.merge_all())
-  return [distributed.NewStepsHook(counter, step, last),
-          distributed.NewStepsHook(saver, step, last), run.save_hook(options, scaffold)]
+  return [*(distributed.NewStepsHook(hook, step, last)
+            for hook in run.event_hooks(options, max(0, last))),
+          run.save_hook(options, scaffold)]
 
 
 def attempt(options, cluster, target, replicas, signals):
   """Builds the graph and trains until the end, or until a task is lost.
 
   Args:
-    options, cluster, replicas: as for `build`.
     target: address of this process's tf.train.Server.
-    signals: what `hooks.catch_signals` yields.
+    replicas: as for `build`.
 
   Raises:
     distributed.SessionLost, or an error of distributed.OUT_OF_REACH: a task is gone.
@@ -179,7 +169,7 @@ def _work(options, cluster, target, signals):
   peers = [task for task in needed if task != cluster.task]
   seconds = options.connect_timeout_secs
   clusters.wait_for(cluster, peers, seconds, signals)
-  with clusters.Watch(cluster, peers, seconds, signals, run.GRACE_SECONDS):
+  with clusters.watching(cluster, peers, seconds, signals, run.GRACE_SECONDS):
     while not signals.number:
       try:
         attempt(options, cluster, target, replicas, signals)
@@ -207,18 +197,7 @@ def _train_as_worker(options, cluster, target, signals):
 
 
 def train(options, cluster):
-  """Does the work of a parameter server, the chief or another worker.
-
-  Args:
-    options: the parsed flags, or anything with their names as attributes.
-    cluster: a clusters.Cluster.
-
-  Returns:
-    The exit code.
-
-  Raises:
-    Failure: as said in its text.
-  """
+  """Does the work of a parameter server, the chief or another worker; returns the exit code."""
   workers = len(cluster.workers)
   if options.sync and (options.replicas_to_aggregate or 1) > workers:
     raise Failure('--replicas_to_aggregate=%d, but there are %d workers. Take fewer.'
@@ -247,14 +226,7 @@ def train(options, cluster):
 
 
 def train_locally(options):
-  """Starts the cluster of --local on this machine; returns the exit code of its chief.
-
-  Args:
-    options: the parsed flags.
-
-  Raises:
-    Failure: as said in its text.
-  """
+  """Starts the cluster of --local on this machine; returns the exit code of its chief."""
   counts = local_cluster.parse(options.local)
   cifar10.maybe_download_and_extract()
   end_by_epochs(options, sum(counts.get(job, 0) for job in ('chief', 'worker')))

@@ -8,6 +8,9 @@ equals a step on one device with a batch N times as large; --batch_size counts a
 
 Variables, checkpoints and TensorBoard's tags are those of cifar10_train.py: either program goes on
 where the other stopped. Without a GPU the towers share the CPU, which serves only for trying out.
+
+`options` are the parsed flags, or anything with their names as attributes. `devices` are the
+devices of the towers.
 """
 import functools
 
@@ -33,24 +36,19 @@ flags.adopt_module_key_flags(cifar10_train)
 
 
 def seen_gpus():
-  """Returns the names of the GPUs that TensorFlow sees, as in ['/gpu:0']."""
-  return ['/gpu:%d' % number
-          for number, _ in enumerate(tf.config.list_physical_devices('GPU'))]
+  """Returns the names of the GPUs that TensorFlow sees, such as ['/gpu:0']."""
+  return ['/gpu:%d' % i for i, _ in enumerate(tf.config.list_physical_devices('GPU'))]
 
 
 def choose_devices(count, kind):
-  """Returns the device of each tower.
-
-  Args:
-    count: how many towers.
-    kind: 'gpu', 'cpu' or 'auto', as --tower_device says.
+  """Returns the devices of `count` towers for --tower_device=`kind`.
 
   Raises:
-    Failure: there are not so many GPUs.
+    Failure: there are fewer GPUs.
   """
   gpus = seen_gpus()
   if kind == 'cpu' or (kind == 'auto' and not gpus):
-    return ['/cpu:%d' % number for number in range(count)]
+    return ['/cpu:%d' % i for i in range(count)]
   if count > len(gpus):
     raise Failure('--num_gpus=%d, but TensorFlow sees %d: %s. Take fewer, or --tower_device=cpu.'
                   % (count, len(gpus), ', '.join(gpus) or 'none'))
@@ -58,14 +56,10 @@ def choose_devices(count, kind):
 
 
 def choose_average(wanted, devices):
-  """Returns how to average: 'cpu', 'gpu' or 'nccl'.
-
-  Args:
-    wanted: as --average_on says.
-    devices: of the towers.
+  """Returns where to average gradients for --average_on=`wanted`: 'cpu', 'gpu' or 'nccl'.
 
   Raises:
-    Failure: it cannot be done with these.
+    Failure: these devices cannot do it.
   """
   on_gpus = 'gpu' in devices[0]
   if wanted == 'auto':
@@ -77,22 +71,16 @@ def choose_average(wanted, devices):
 
 
 def _prefetch(images, labels):
-  """Copies the next batch to the current device while the step computes on the one before.
+  """Copies the next batch to the current device while a step computes on the present one.
 
-  Each step takes the batch that is staged there and stages the next. The first batch is staged
-  before the first step: `hooks.FILL`.
-
-  Args:
-    images, labels: the tower's next batch, on the device of the input.
-
-  Returns:
-    The batch that was staged before, images and labels.
+  Each step takes the staged batch, which this returns, and stages the next. `hooks.FILL` stages the
+  first.
   """
   name = labels.op.name  # each tower has a staging area of its own
   first = tf.raw_ops.Stage(values=[images, labels], shared_name=name)
   tf.add_to_collection(hooks.FILL, first)
   batch = tf.raw_ops.Unstage(dtypes=[images.dtype, labels.dtype], shared_name=name)
-  with tf.control_dependencies([batch[0]]):  # the area is empty again
+  with tf.control_dependencies([batch[0]]):  # once the staging area is empty
     following = tf.raw_ops.Stage(values=[images, labels], shared_name=name)
   tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, following)
   return [tf.ensure_shape(got, each.shape)
@@ -104,19 +92,12 @@ def _mean(tensors, name=None):
   return tf.multiply(tf.add_n(tensors), 1 / len(tensors), name=name)
 
 
-def _mean_by_nccl(tensors):
-  """As `_mean`, of one tensor on each GPU: each GPU sums a part and sends it to the others."""
-  from tensorflow.python.ops import nccl_ops  # has no public name
-  return nccl_ops.all_sum(tensors)[0] / len(tensors)
-
-
 def average_gradients(towers, devices, average='cpu'):
-  """Averages the towers' gradients in one piece, because one message for each variable is slower.
+  """Averages the towers' gradients as one vector: a message for each variable would be slower.
 
   Args:
-    towers: a list, one a tower, of lists of (gradient, variable); all with the same variables.
-    devices: of the towers.
-    average: 'cpu', 'gpu' or 'nccl'.
+    towers: for each tower, a list of (gradient, variable), with the same variables.
+    average: 'cpu', 'gpu' or 'nccl', which sums a part on each GPU and sends it to the others.
 
   Returns:
     A list of (mean gradient, variable).
@@ -127,21 +108,23 @@ def average_gradients(towers, devices, average='cpu'):
     with tf.device(device):
       flat.append(tf.concat([tf.reshape(gradient, [-1]) for gradient, _ in tower], axis=0))
   with tf.device('/cpu:0' if average == 'cpu' else devices[0]):
-    mean = _mean_by_nccl(flat) if average == 'nccl' else _mean(flat)
+    if average == 'nccl':
+      from tensorflow.python.ops import nccl_ops  # has no public name
+      mean = nccl_ops.all_sum(flat)[0] / len(flat)
+    else:
+      mean = _mean(flat)
     parts = tf.split(mean, [variable.shape.num_elements() for variable in variables])
     return [(tf.reshape(part, variable.shape), variable)
             for part, variable in zip(parts, variables, strict=True)]
 
 
 def _tower(number, batch, recipe, dtype):
-  """Builds the network and the losses of one tower.
+  """Builds a tower; returns its losses by the names that they have on one device.
 
-  Returns:
-    A dict of name to loss: 'loss/cross_entropy', 'loss/total_loss' and each weight decay, named as
-    one device alone names them.
+  They are 'loss/cross_entropy', 'loss/total_loss' and each weight decay.
   """
+  images, labels = batch
   with tf.name_scope('%s_%d' % (cifar10.TOWER_NAME, number)) as scope:
-    images, labels = batch
     logits = cifar10.inference(images, recipe, dtype)
     total = cifar10.loss(logits, labels, scope, recipe.label_smoothing)
     losses = tf.get_collection('losses', scope) + [total]
@@ -152,11 +135,9 @@ def build(options, devices, average, staged=None):
   """Builds the graph: input, towers, mean gradients, update.
 
   Args:
-    options: the parsed flags, or anything with their names as attributes.
-    devices: of the towers.
     average: as for `average_gradients`.
-    staged: whether each tower's next batch is copied to its device early. If not given: for GPUs,
-      where input has no end. The end of input would lose the staged batches.
+    staged: whether to prefetch each tower's batch. Default: on GPUs, unless input ends, because the
+      end of input loses the staged batches.
 
   Returns:
     The step once the update is done (int64 scalar; running it trains), and the mean loss.
@@ -171,16 +152,15 @@ def build(options, devices, average, staged=None):
   batches, num_examples = cifar10_train.build_input(options, len(devices))
   towers = []
   for number, (device, batch) in enumerate(zip(devices, batches, strict=True)):
-    # Variables are at home, all else on the tower's device.
-    def place(op, device=device):
+    def place(op, device=device):  # variables are at home, all else on the tower's device
       return home if op.type == 'VarHandleOp' else device
     with tf.device(place), tf.variable_scope(tf.get_variable_scope(), reuse=number > 0):
       towers.append(_tower(number, _prefetch(*batch) if staged else batch, recipe, dtype))
   losses = {name: _mean([tower[name] for tower in towers], name) for name in towers[0]}
-  tf.get_default_graph().clear_collection('losses')  # the towers'; TensorBoard shows the means
-  for name, loss in losses.items():
-    if name != 'loss/total_loss':
-      tf.add_to_collection('losses', loss)
+  total_loss = losses.pop('loss/total_loss')
+  tf.get_default_graph().clear_collection('losses')  # TensorBoard shows the means alone
+  for loss in losses.values():
+    tf.add_to_collection('losses', loss)
 
   def compute_gradients(optimizer):
     gradients = []
@@ -190,25 +170,22 @@ def build(options, devices, average, staged=None):
     return average_gradients(gradients, devices, average)
 
   with tf.device(home):
-    train_op = cifar10.train(
-        losses['loss/total_loss'], global_step, len(devices) * options.batch_size, num_examples,
-        recipe, dtype, recipes.Parallel(compute_gradients))
+    train_op = cifar10.train(total_loss, global_step, len(devices) * options.batch_size,
+                             num_examples, recipe, dtype, recipes.Parallel(compute_gradients))
   with tf.control_dependencies([train_op]):
-    return tf.identity(global_step, 'step'), losses['loss/total_loss']
+    return tf.identity(global_step, 'step'), total_loss
 
 
 def train(options):
-  """Trains on the devices that the flags ask for; as `cifar10_train.train`."""
+  """Trains on the devices that the flags ask for, as `cifar10_train.train` does."""
   devices = choose_devices(options.num_gpus, options.tower_device)
   average = choose_average(options.average_on, devices)
-  total = len(devices) * options.batch_size
   print('Towers on %s, %d pictures each, %d a step; gradients are averaged on %s.'
-        % (', '.join(devices), options.batch_size, total,
+        % (', '.join(devices), options.batch_size, len(devices) * options.batch_size,
            {'cpu': 'the CPU', 'gpu': devices[0], 'nccl': 'all GPUs by NCCL'}[average]))
-  on_cpu = 'cpu' in devices[0]
   return cifar10_train.train(
       options, functools.partial(build, devices=devices, average=average), len(devices),
-      cpu_devices=len(devices) if on_cpu else 1)
+      cpu_devices=len(devices) if 'cpu' in devices[0] else 1)
 
 
 def main(argv):

@@ -152,7 +152,7 @@ def run_all(options):
 
 def _last(finished, kind):
   """Returns the final accuracies of one kind, a float array with one value for each seed."""
-  return np.array([each[kind][-1] for each in finished])
+  return np.array([result[kind][-1] for result in finished])
 
 
 def best(results):
@@ -188,9 +188,9 @@ def draw(results, path):
     shown = dict.fromkeys(['none', "the tutorial's", best(results)])
     for name, colour in zip(shown, ('#b03535', '#3572b0', '#3a8f4a'), strict=False):
       for kind, style in ('training', '--'), ('validation', '-'):
-        each_run = results[name]
-        steps = each_run[0]['step']  # a run that was stopped has other steps
-        mean = np.mean([np.interp(steps, each['step'], each[kind]) for each in each_run], axis=0)
+        finished = results[name]
+        steps = finished[0]['step']  # a run that was stopped has other steps
+        mean = np.mean([np.interp(steps, run['step'], run[kind]) for run in finished], axis=0)
         curves.plot(steps, mean, style, color=colour, marker='o', label='%s, %s' % (name, kind))
     curves.set(xlabel='steps', ylabel='accuracy', ylim=(0, 1))
     curves.legend(fontsize=8)

@@ -1,4 +1,4 @@
-"""Tests of the benchmark of augmentation, with tiny runs."""
+"""Tests of the augmentation benchmark, with tiny runs."""
 import contextlib
 import io
 import os
@@ -22,7 +22,7 @@ class AugmentationBenchmarkTest(tf.test.TestCase):
     self.data_dir = os.path.join(self.directory, 'data')
     self.out = os.path.join(self.directory, 'out')
 
-  def testSplitHoldsOut(self):
+  def testSplitHoldsOutTheLastRecords(self):
     training, validation = augmentation.split(self.data_dir, self.out, 40, 25)
     def read(paths):
       return [np.fromfile(path, np.uint8).reshape(-1, 3073) for path in paths]
@@ -34,7 +34,7 @@ class AugmentationBenchmarkTest(tf.test.TestCase):
     self.assertAllEqual(read(records.data_files(training, True))[0],
                         read(records.data_files(self.data_dir, True))[0])
 
-  def testRunsOnceAndGoesOn(self):
+  def testFinishedRunsAreNotRepeated(self):
     options = types.SimpleNamespace(
         data_dir=self.data_dir, out=self.out, train_examples=40, held_out_examples=25, steps=4,
         batch_size=8, seeds=2)
@@ -48,11 +48,11 @@ class AugmentationBenchmarkTest(tf.test.TestCase):
     self.assertEqual(set(results), set(sets))
     for runs in results.values():
       self.assertLen(runs, 2)
-      for each in runs:
-        self.assertEqual(each['step'], [1, 2, 3, 4])
-        self.assertLen(each['training'] + each['validation'] + each['test'], 9)
+      for run in runs:
+        self.assertEqual(run['step'], [1, 2, 3, 4])
+        self.assertLen(run['training'] + run['validation'] + run['test'], 9)
 
-  def testTableAndPicture(self):
+  def testTableAndChart(self):
     def runs(*finals):
       return [{'step': [1, 2], 'training': [0.5, 0.9], 'validation': [0.3, v], 'test': [v - 0.1]}
               for v in finals]

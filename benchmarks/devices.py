@@ -2,7 +2,7 @@
 
   python benchmarks/devices.py --data_dir cifar10_data/ --out devices/
 
-Runs each program by turns, with a user's command line, for several rounds, and scores its last
+Runs all programs in turn, with a user's command line, for several rounds, and scores each last
 checkpoint. The machine should be otherwise idle. Each update uses the mean gradient of 128
 pictures, so precision should differ only by chance. All devices share the cores of one machine. So
 this measures what each method costs, not what it gains on more hardware.
@@ -78,14 +78,14 @@ def run(arguments, directory, options, scorer):
 def table(results):
   """Returns a Markdown table: medians and ranges, ratios to one device, and precisions."""
   lines = ['| | images/s | of one device | precision @ 1, each run |', '| --- | --- | --- | --- |']
-  alone = [each['images/s'] for each in results[ALONE]]
+  alone = [result['images/s'] for result in results[ALONE]]
   for name, repeats in results.items():
-    rates = [each['images/s'] for each in repeats]
+    rates = [result['images/s'] for result in repeats]
     ratios = [mine / theirs for mine, theirs in zip(rates, alone, strict=True)]
     lines.append('| %s | %.0f (%.0f-%.0f) | %.2f (%.2f-%.2f) | %s |' % (
         name, statistics.median(rates), min(rates), max(rates),
         statistics.median(ratios), min(ratios), max(ratios),
-        ', '.join('%.3f' % each['precision'] for each in repeats)))
+        ', '.join('%.3f' % result['precision'] for result in repeats)))
   return '\n'.join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Tests of the comparison of programs on several devices."""
+"""Tests of the benchmark of devices."""
 import os
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from cifar10_lib.common.tf1 import tf
 
 class DevicesTest(tf.test.TestCase):
 
-  def testRate(self):
+  def testRateStartsAfterTheWarmUp(self):
     """The rate spans the first line after the warm-up to the last; other lines are ignored."""
     log = ('worker 0: process 7\n'
            '2026-11-25 08:00:00.000000: step 1, loss = 4.67 (first step after 2.0 sec)\n'
@@ -19,7 +19,7 @@ class DevicesTest(tf.test.TestCase):
     self.assertAllClose(devices.rate(log, 50), 128 * 50 / 2.5)
     self.assertAllClose(devices.rate(log, 55), 128 * 40 / 2.0)
 
-  def testTable(self):
+  def testTableShowsMediansAndRatios(self):
     results = {devices.ALONE: [{'images/s': 100.0, 'precision': 0.5},
                                {'images/s': 200.0, 'precision': 0.6}],
                'towers': [{'images/s': 90.0, 'precision': 0.51},
@@ -28,7 +28,7 @@ class DevicesTest(tf.test.TestCase):
         '| one device | 150 (100-200) | 1.00 (1.00-1.00) | 0.500, 0.600 |',
         '| towers | 155 (90-220) | 1.00 (0.90-1.10) | 0.510, 0.610 |'])
 
-  def testFlagsAreItsOwn(self):
+  def testFlagsDoNotClash(self):
     """Run as a program, its flags do not clash with the evaluator's."""
     done = subprocess.run([sys.executable, os.path.abspath(devices.__file__), '--help'],
                           capture_output=True, text=True, timeout=120, check=False)

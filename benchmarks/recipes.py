@@ -7,7 +7,7 @@ evaluation that a user runs, so the seed is not fixed. It prints a Markdown tabl
 spread, and draws precision over seconds. Results and checkpoints stay in --out, so a stopped
 benchmark resumes where it was. Other settings need another --out.
 
-Short runs at the end, by turns, measure the time of a step. Hours of training would include the
+Short runs at the end, in turn, measure the time of a step. Hours of training would include the
 machine's drift and other programs. So training may run beside other work. Leave the machine idle
 for the end.
 
@@ -189,7 +189,7 @@ def pace(recipe, options):
 
 
 def paces(options):
-  """Times every planned run once in each round, by turns.
+  """Times every planned run once in each round, in turn.
 
   Returns:
     A dict from name to a list of seconds a step, one for each round.
@@ -230,7 +230,7 @@ def check_settings(options):
 
 
 def check_paces(path, options):
-  """Raises Failure if the stored paces lack a run: all runs must be timed together, by turns."""
+  """Raises Failure if the stored paces lack a run: all runs must be timed together, in turn."""
   timed = runs.read(path)
   absent = planned(options.runs, options.ablation_steps).keys() - (timed or {}).keys()
   if timed is not None and absent:
@@ -271,8 +271,8 @@ def table(results, seconds, goals=(0.7, 0.75, 0.8)):
     seconds: the result of `paces`.
     goals: precisions; the table has the seconds to each.
   """
-  views = sorted({count for repeats in results.values() for each in repeats
-                  for count in each['views']}, key=int)
+  views = sorted({count for repeats in results.values() for result in repeats
+                  for count in result['views']}, key=int)
   head = ['run', 'seeds', 'ms a step', 'seconds',
           *('precision @ 1 (%s view%s)' % (n, 's' * (n != '1')) for n in views),
           *('s to %.2f' % goal for goal in goals)]
@@ -282,11 +282,11 @@ def table(results, seconds, goals=(0.7, 0.75, 0.8)):
     cells = [name, str(len(repeats)), '%.0f' % (1e3 * step), '%.0f' % (
         step * repeats[0]['step'][-1])]
     for count in views:
-      last = [each['views'][count] for each in repeats]
+      last = [result['views'][count] for result in repeats]
       spread = ' ± %.4f' % np.std(last, ddof=1) if len(last) > 1 else ''
       cells.append('%.4f%s' % (np.mean(last), spread))
     for goal in goals:
-      steps = [steps_to(each, goal) for each in repeats]
+      steps = [steps_to(result, goal) for result in repeats]
       cells.append('-' if None in steps else '%.0f' % (step * np.mean(steps)))
     lines.append('| ' + ' | '.join(cells) + ' |')
   return '\n'.join(lines)
@@ -296,9 +296,9 @@ def draw(results, seconds, path):
   """Draws precision over seconds into a PNG file: a line for each run, a colour for each name."""
   with chart.panels(path, 1, size=(10, 6)) as (axes,):
     for number, (name, repeats) in enumerate(results.items()):
-      for i, each in enumerate(repeats):  # a stopped run has other steps than the rest
-        at = statistics.median(seconds[name]) * np.array(each['step'][1:])
-        axes.plot(at, each['precision'][1:], marker='.', color='C%d' % (number % 10),
+      for i, result in enumerate(repeats):  # a stopped run has other steps than the rest
+        at = statistics.median(seconds[name]) * np.array(result['step'][1:])
+        axes.plot(at, result['precision'][1:], marker='.', color='C%d' % (number % 10),
                   label=None if i else name)
     axes.set(xscale='log', xlabel='seconds of training', ylabel='precision @ 1, one view')
     axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""Tests of the benchmark of recipes: planning, running, tables."""
+"""Tests of the recipes benchmark: planning, running, tables."""
 import contextlib
 import io
 import json
@@ -17,12 +17,13 @@ from cifar10_lib.training import recipes as training
 
 
 def result(steps, precision, views):
+  """Returns a result of `recipes.run` whose first checkpoint has a precision of 0.1."""
   return {'step': [0, *steps], 'precision': [0.1, *precision], 'views': views}
 
 
 class RecipesTest(tf.test.TestCase):
 
-  def testPlan(self):
+  def testPlannedRunsHaveTheirRecipes(self):
     self.assertEqual(recipes.planned(['fast:40', 'tutorial:600'], 7),
                      {'fast, 40 steps': training.fast(40),
                       'tutorial, 600 steps': cifar10.tutorial(600)})
@@ -42,14 +43,14 @@ class RecipesTest(tf.test.TestCase):
       with self.assertRaisesRegex(Failure, 'is not RECIPE:STEPS'):
         recipes.planned([wrong], 7)
 
-  def testStepsToAPrecision(self):
+  def testStepsToAPrecisionAreInterpolated(self):
     run = result([10, 20, 40], [0.3, 0.5, 0.7], {})
     self.assertAlmostEqual(recipes.steps_to(run, 0.2), 5.0)
     self.assertAlmostEqual(recipes.steps_to(run, 0.5), 20.0)
     self.assertAlmostEqual(recipes.steps_to(run, 0.65), 35.0)
     self.assertIsNone(recipes.steps_to(run, 0.71))
 
-  def testTable(self):
+  def testTableShowsMeansAndSpreads(self):
     runs = [result([100, 200], [0.7, 0.9], {'1': 0.9, '18': 0.92}),
             result([100, 200], [0.7, 0.8], {'1': 0.8, '18': 0.94})]
     self.assertEqual(
@@ -122,7 +123,7 @@ class RecipesTest(tf.test.TestCase):
     recipes.draw(results, seconds, path)
     self.assertGreater(os.path.getsize(path), 1000)
 
-  def testFlagsAreItsOwn(self):
+  def testFlagsDoNotClash(self):
     """Run as a program, its flags do not clash with those of the trainer and the evaluator."""
     for program, flag in ('recipes', '--score_views'), ('augmentation', '--held_out_examples'):
       path = os.path.join(os.path.dirname(recipes.__file__), program + '.py')

@@ -8,7 +8,7 @@ from datetime import datetime
 from absl import flags
 
 import cifar10_eval
-from cifar10_lib.training import checkpoints
+from cifar10_lib.training import trainer_files
 
 _LINE = re.compile(r'^(\S+ \S+): step (\d+), ', re.MULTILINE)
 
@@ -48,5 +48,5 @@ def read(path):
 def kept(path, run):
   """Returns the content of a JSON file; if there is none, writes the result of `run()` first."""
   if not os.path.exists(path):
-    checkpoints.write_whole(path, json.dumps(run()))
+    trainer_files.replace(path, json.dumps(run()))
   return read(path)

@@ -2,7 +2,7 @@
 
   python benchmarks/speed.py --data_dir cifar10_data/ --out speed/
 
-Runs the programs by turns for several rounds, each in its own process. It prints a table of medians
+Runs the programs in turn for several rounds, each in its own process. It prints a table of medians
 and ranges, then ratios. The machine should be otherwise idle. Machines differ and drift, so only
 the ratios carry over to another machine. Programs whose libraries are not installed are skipped.
 """
@@ -121,7 +121,7 @@ def measure(program, part, data_dir, warmup, steps, torch_python=sys.executable,
 
 
 def measure_all(programs, options):
-  """Runs all programs by turns, round by round.
+  """Runs all programs in turn, round by round.
 
   Returns:
     A dict from (name, part) to a list of dicts, one for each round.
@@ -141,7 +141,7 @@ def measure_all(programs, options):
 
 def values(results, name, part, what):
   """Returns one number for each round; an empty list if the program lacks the part."""
-  return [each[what] for each in results.get((name, part), [])]
+  return [result[what] for result in results.get((name, part), [])]
 
 
 def cell(numbers):
@@ -221,8 +221,8 @@ def main(argv):
                                        platform.python_version()))
   print('Products of matrices: %.0f to %.0f GFLOP/s, %.0f images/s of training if plain sums were '
         'all of it; memory: %.1f GB/s.\n' % (
-            min(each['GFLOP/s'] for each in limits), max(each['GFLOP/s'] for each in limits),
-            max(each['images/s'] for each in limits), max(each['GB/s'] for each in limits)))
+            min(limit['GFLOP/s'] for limit in limits), max(limit['GFLOP/s'] for limit in limits),
+            max(limit['images/s'] for limit in limits), max(limit['GB/s'] for limit in limits)))
   print(table(results, programs))
   print('\nThis project by each of the others:\n' + ratios(results, programs))
   path = os.path.join(FLAGS.out, 'speed.png')

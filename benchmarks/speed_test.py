@@ -1,4 +1,4 @@
-"""Tests of the speed and growth benchmarks, with tiny runs on drawn shapes."""
+"""Tests of the speed and growth benchmarks, with tiny runs on a sample data set."""
 import collections
 import contextlib
 import io
@@ -20,7 +20,7 @@ class SpeedTest(tf.test.TestCase):
     self.data_dir = sample.make_sample(os.path.join(self.directory, 'data'), 200, 200)
     self.data_dir = os.path.dirname(self.data_dir)
 
-  def testProgramsTrainAndTheTableHasThem(self):
+  def testProgramsAreMeasuredAndShown(self):
     programs = [speed.PROGRAMS[0]._replace(parts=('training', 'input')),
                 speed.PROGRAMS[1]._replace(parts=('input',))]
     options = types.SimpleNamespace(rounds=1, data_dir=self.data_dir, warmup=10, steps=10,
@@ -51,24 +51,24 @@ class SpeedTest(tf.test.TestCase):
     self.assertEqual(speed.cell([90, 1000, 100]), '100 (90-1,000)')
     self.assertEqual(speed.cell([]), '-')
 
-  def testAPeerThatFailsIsNamed(self):
+  def testFailingPeerIsNamed(self):
     with self.assertRaisesRegex(Failure, "the tutorial's structure failed: .*Run it by"):
       speed.measure(speed.PROGRAMS[1], 'nothing', self.data_dir, 1, 1)
 
-  def testALibraryThatIsMissing(self):
+  def testInstalledChecksPythonAndLibrary(self):
     with self.assertRaisesRegex(Failure, 'no_such_python: no such program'):
       speed.installed(speed.PROGRAMS[-1], 'no_such_python')
     self.assertTrue(speed.installed(speed.PROGRAMS[0], 'none'))
     missing = speed.PROGRAMS[0]._replace(library='no_such_library')
     self.assertFalse(speed.installed(missing, 'none'))
 
-  def testProfileSumsAndLeavesOutWhatIsSmall(self):
+  def testProfileSumsUpSmallOps(self):
     total = collections.Counter({('Conv2D', 'a'): 90.0, ('Mul', 'b'): 9.0, ('Add', 'c'): 1.0})
     self.assertEqual(step_profile.table(total, 2.0).splitlines()[2:], [
         '| 90.0% | 90.00 | Conv2D | a |', '| 9.0% | 9.00 | Mul | b |',
         '| 1.0% | 1.00 | 1 others | |'])
 
-  def testGrowth(self):
+  def testGrowthEnlargesDataAndDividesTime(self):
     large = growth.enlarge(self.data_dir, os.path.join(self.directory, 'large'))
     self.assertEqual(records.count_records(records.data_files(large)),
                      [10 * n for n in records.count_records(records.data_files(self.data_dir))])

@@ -12,7 +12,7 @@ from tests import testing
 
 class StepProfileTest(testing.SampleTestCase):
 
-  def testTableIsOfTheLargestAndSumsUpTheOthers(self):
+  def testTableShowsTheLargestAndSumsUpTheOthers(self):
     total = collections.Counter({('Conv2D', 'a'): 6.0, ('Mul', 'b'): 0.5, ('MatMul', 'c'): 3.0,
                                  ('Add', 'd'): 0.5})
     self.assertEqual(step_profile.table(total, 20).splitlines(), [
@@ -20,7 +20,7 @@ class StepProfileTest(testing.SampleTestCase):
         '| 60.0% | 6.00 | Conv2D | a |', '| 30.0% | 3.00 | MatMul | c |',
         '| 10.0% | 1.00 | 2 others | |'])
 
-  def testFastRecipeIsProfiledWithItsOwnDistortions(self):
+  def testFastRecipeIsProfiledWithItsDistortions(self):
     """Runs as a program. The crop depends on the step, so the step must be initialised first."""
     done = subprocess.run(
         [sys.executable, os.path.abspath(step_profile.__file__), '--data_dir', self.data_dir,

@@ -26,22 +26,22 @@ class AugmentationTest(tf.test.TestCase):
     cls.pictures = augmentation.examples(cls.directory)
     cls.rows = augmentation.distorted(cls.pictures, seed=3)
 
-  def testFirstPictureOfEachClass(self):
+  def testExamplesAreTheFirstPicturesOfTheirClasses(self):
     self.assertAllEqual(self.pictures, self.expected)
 
   def testEveryDistortionHasARow(self):
     shown = {name for _, text in augmentation.ROWS for name, _ in library.parse(text)}
     self.assertEqual(shown, set(library.KINDS))
 
-  def testDrawsDiffer(self):
+  def testDistortedCopiesDiffer(self):
     self.assertLen(self.rows, len(augmentation.ROWS))
     for (heading, text), row in zip(augmentation.ROWS, self.rows, strict=True):
       size = 24 if 'crop' in text else 32
       self.assertEqual(row.shape, (len(self.pictures), augmentation.DRAWS, size, size, 3))
-      self.assertGreater(len({draw.tobytes() for draws in row for draw in draws}),
+      self.assertGreater(len({copy.tobytes() for copies in row for copy in copies}),
                          len(self.pictures), heading)
 
-  def testPicture(self):
+  def testGalleryIsReadable(self):
     path = os.path.join(self.directory, 'gallery.png')
     augmentation.draw(self.pictures, self.rows, ['a', 'b'], path)
     with open(path, 'rb') as file:

@@ -25,8 +25,7 @@ class FeedingTest(tf.test.TestCase):
     cls.results, _ = feeding.compare(cls.paths, batch_size=8, steps=cls.STEPS, read_ms=30)
 
   def testEachWayTrainsTheStepsAskedFor(self):
-    self.assertEqual([result.name for result in self.results],
-                     list(feeding.WAYS))
+    self.assertEqual([result.name for result in self.results], list(feeding.WAYS))
     for result in self.results:
       self.assertLen(result.steps, self.STEPS)
       self.assertBetween(result.idle, 0, 1)
@@ -62,14 +61,14 @@ class FeedingTest(tf.test.TestCase):
       self.assertAllClose(result.step_ms, result.compute_ms + result.idle * result.step_ms)
     self.assertGreaterEqual(self.results[1].step_ms - self.results[1].compute_ms, 29)
 
-  def testFilesSmallerThanABatch(self):
+  def testBatchMaySpanSeveralFiles(self):
     ways = list(feeding.WAYS.values())
     batches = ways[1](self.paths, 64, feeding.Storage(0, 64))  # each file has 20 records
     records = np.concatenate([next(batches)[0] for _ in range(5)])  # [320, RECORD_BYTES]
     files = np.concatenate([np.fromfile(path, np.uint8) for path in self.paths])
     self.assertAllEqual(records.ravel(), np.resize(files, 320 * RECORD_BYTES))
 
-  def testTheDelayFollowsTheStep(self):
+  def testDefaultDelayIsPositive(self):
     _, read_ms = feeding.compare(self.paths, batch_size=8, steps=2)
     self.assertGreater(read_ms, 0)
 
@@ -89,7 +88,7 @@ class FeedingTest(tf.test.TestCase):
       self.assertLessEqual(seen, known, name)
       self.assertGreater(len(seen), 60, name)
 
-  def testTable(self):
+  def testTableShowsTheResults(self):
     lines = feeding.table(self.results, batch_size=8).splitlines()
     self.assertLen(lines, 5)
     for line, result in zip(lines[1:], self.results, strict=True):
@@ -102,14 +101,14 @@ class FeedingTest(tf.test.TestCase):
       self.assertNear(idle, 100 * result.idle, 0.51)
     self.assertIn(' 100% ', lines[1])
 
-  def testPicture(self):
+  def testTimelineIsAPngFile(self):
     path = os.path.join(self.directory, 'timeline.png')
     feeding.draw(self.results, path)
     with open(path, 'rb') as file:
       self.assertEqual(file.read(8), b'\x89PNG\r\n\x1a\n')
     self.assertBetween(os.path.getsize(path), 5000, 300000)
 
-  def testPictureThatCannotBeWritten(self):
+  def testUnwritableTimelineIsNamed(self):
     path = os.path.join(self.directory, 'missing', 'timeline.png')
     with self.assertRaisesRegex(Failure, re.escape(path)):
       feeding.draw(self.results, path)

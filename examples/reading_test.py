@@ -1,4 +1,4 @@
-"""Tests of the lesson on reading."""
+"""Tests of the example of reading."""
 import os
 import re
 import tempfile
@@ -37,11 +37,11 @@ class ReadingTest(tf.test.TestCase):
     self.assertLen(os.listdir(self.out_dir), 15)
     self.assertEqual(self._written(15), self._contents(self.paths) * 5)
 
-  def testOneEpoch(self):
+  def testOneEpochReadsEachPictureOnce(self):
     self.assertEqual(reading.read_pictures(self.paths, self.out_dir, num_epochs=1), 3)
     self.assertEqual(self._written(3), self._contents(self.paths))
 
-  def testShuffleMixesEachEpochAnew(self):
+  def testShuffleMixesEachEpoch(self):
     """The probability of 30 epochs in the same order by chance is 6 ** -29."""
     reading.read_pictures(self.paths, self.out_dir, num_epochs=30, shuffle=True)
     written = self._written(90)
@@ -64,7 +64,7 @@ class ReadingTest(tf.test.TestCase):
       reading.read_pictures(self.paths, self.out_dir, num_epochs=1)
     self.assertEqual(self._contents([mine]), [b'mine'])
 
-  def testAFileOfSomeoneElseIsOverwrittenOnlyOnRequest(self):
+  def testOtherFileIsOverwrittenOnlyOnRequest(self):
     os.mkdir(self.out_dir)
     mine = os.path.join(self.out_dir, 'test_2.jpg')
     with open(mine, 'wb') as file:
@@ -76,7 +76,7 @@ class ReadingTest(tf.test.TestCase):
     reading.read_pictures(self.paths, self.out_dir, overwrite=True)
     self.assertEqual(self._written(15), self._contents(self.paths) * 5)
 
-  def testFilesOfAnEarlierRunAreWrittenOver(self):
+  def testFilesOfAnEarlierRunAreOverwritten(self):
     reading.read_pictures(self.paths, self.out_dir, shuffle=True)
     reading.read_pictures(self.paths, self.out_dir)
     self.assertEqual(self._written(15), self._contents(self.paths) * 5)
@@ -87,7 +87,7 @@ class ReadingTest(tf.test.TestCase):
         self.assertRaisesRegex(Failure, 'limit_epochs/epochs'):
       reading.read_pictures(self.paths, self.out_dir)
 
-  def testThePicturesThatAreShipped(self):
+  def testShippedPicturesAreReadable(self):
     for name in reading.NAMES:
       path = os.path.join(os.path.dirname(reading.__file__), 'img', name)
       with self.session(tf.Graph()) as session:

@@ -1,4 +1,4 @@
-"""Tests of evaluation, on a small drawn data set and checkpoints that the tests write."""
+"""Tests of evaluation, on a sample data set and checkpoints that the tests write."""
 import contextlib
 import csv
 import io
@@ -20,41 +20,41 @@ from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import records, sample
-from cifar10_lib.training import checkpoints
+from cifar10_lib.training import checkpoints, trainer_files
 from tests import evaluating
 from tests.evaluating import EMA, TEST_EXAMPLES, numpy_examples, numpy_logits
 
 
 @contextlib.contextmanager
 def _stderr():
-  """Collects what the whole process writes to file descriptor 2, TensorFlow's C++ side included."""
+  """Yields a list; at the end it holds the lines written to file descriptor 2, also by C++ code."""
   sys.stderr.flush()
-  before, lines = os.dup(2), []
-  with tempfile.TemporaryFile() as held:
-    os.dup2(held.fileno(), 2)
+  original, lines = os.dup(2), []
+  with tempfile.TemporaryFile() as captured:
+    os.dup2(captured.fileno(), 2)
     try:
       yield lines
     finally:
       sys.stderr.flush()
-      os.dup2(before, 2)
-      os.close(before)
-      held.seek(0)
-      lines += held.readlines()
+      os.dup2(original, 2)
+      os.close(original)
+      captured.seek(0)
+      lines += captured.readlines()
 
 
 class EvalTest(evaluating.EvalTestCase):
 
-  def testScoresEveryRecordOnceWhateverTheBatch(self):
+  def testEveryBatchSizeScoresEachRecordOnce(self):
     images, labels = numpy_examples(records.data_files(self.data_dir, True)[0])
     number = np.arange(TEST_EXAMPLES)
-    # Which records are named right, so that the sum tells one left out or counted twice.
+    # Records to predict correctly. A skipped or repeated record changes the number of hits.
     right = {EMA: (number < 20) | (number >= 43), '': number % 3 == 0}
     tensors = self.save_predicting(12, images, {
         suffix: np.where(mask, labels, (labels + 1 + number % 9) % 10)
         for suffix, mask in right.items()})
     for suffix, mask in right.items():
-      told = numpy_logits(images, tensors, suffix).argmax(axis=1)
-      self.assertAllEqual(told == labels, mask)  # else what is expected below is wrong
+      predicted = numpy_logits(images, tensors, suffix).argmax(axis=1)
+      self.assertAllEqual(predicted == labels, mask)  # else the expected hits are wrong
     for batch_size in 1, 7, TEST_EXAMPLES, 128:
       out = self.evaluate(batch_size=batch_size)
       self.assertEqual(self.scores(out), [(37, TEST_EXAMPLES, 12)])
@@ -65,7 +65,7 @@ class EvalTest(evaluating.EvalTestCase):
     out = self.evaluate(batch_size=8, num_examples=23)
     self.assertEqual(self.scores(out), [(20, 23, 12)])
 
-  def testRandomWeights(self):
+  def testRandomWeightsScoreAsInNumpy(self):
     tensors = self.save(1)
     images, labels = numpy_examples(records.data_files(self.data_dir, True)[0])
     hits = {}
@@ -75,7 +75,7 @@ class EvalTest(evaluating.EvalTestCase):
                        [(hits[weights], TEST_EXAMPLES, 1)])
     self.assertNotEqual(hits['ema'], hits['raw'])  # else the choice of weights is not tested
 
-  def testTrainingFiles(self):
+  def testTrainEvalScoresTheTrainingFiles(self):
     parts = [numpy_examples(path) for path in records.data_files(self.data_dir)]
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     number = np.arange(50)
@@ -83,11 +83,11 @@ class EvalTest(evaluating.EvalTestCase):
     self.save_predicting(1, images, {EMA: np.where(right, labels, (labels + 1) % 10)})
     self.assertEqual(self.scores(self.evaluate(eval_data='train_eval')), [(27, 50, 1)])
 
-  def testValidationIsWhatTrainingLeavesOut(self):
+  def testValidationScoresTheHeldOutPictures(self):
     parts = [numpy_examples(path) for path in records.data_files(self.data_dir)]
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    number = np.arange(50) % 10  # in its file of 10
-    right = (number == 1) | (number == 8)  # one in each part, so 5 of 40 and 5 of 10
+    number = np.arange(50) % 10  # within a file of 10 records
+    right = (number == 1) | (number == 8)  # one in each part of a file, so 5 of 40 and 5 of 10
     self.save_predicting(1, images, {EMA: np.where(right, labels, (labels + 1) % 10)})
     for eval_data, expected in ('train_eval', (5, 40, 1)), ('validation', (5, 10, 1)):
       out = self.evaluate(eval_data=eval_data, validation_examples=10)
@@ -102,8 +102,8 @@ class EvalTest(evaluating.EvalTestCase):
 
     def hits(*views):
       logits = [numpy_logits(view, tensors, EMA) for view in views]
-      odds = [np.exp(each - each.max(axis=1, keepdims=True)) for each in logits]
-      mean = sum(each / each.sum(axis=1, keepdims=True) for each in odds)
+      powers = [np.exp(x - x.max(axis=1, keepdims=True)) for x in logits]
+      mean = sum(x / x.sum(axis=1, keepdims=True) for x in powers)
       return np.sum(mean.argmax(axis=1) == labels)
 
     one, two = hits(centres), hits(centres, centres[:, :, ::-1])
@@ -117,13 +117,13 @@ class EvalTest(evaluating.EvalTestCase):
                        {(3, 'Precision @ 1' + label), (3, 'Mean loss' + label)})
       self.assertAllClose(self.written()[3, 'Precision @ 1' + label], right / 60)
 
-  def testTellsMoreThanOneNumber(self):
+  def testTablesLossAndClassAccuraciesMatchNumpy(self):
     tensors = self.save(3, scale=0.05)
     images, labels = numpy_examples(records.data_files(self.data_dir, True)[0])
     logits = numpy_logits(images, tensors, EMA)
-    told = logits.argmax(axis=1)
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    odds /= odds.sum(axis=1, keepdims=True)
+    predicted = logits.argmax(axis=1)
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
     root = self.get_temp_dir()
     tables = {name: os.path.join(root, name + '.csv') for name in ('confusion', 'predictions')}
     out = self.evaluate(batch_size=7, **{name + '_csv': path for name, path in tables.items()})
@@ -133,12 +133,13 @@ class EvalTest(evaluating.EvalTestCase):
         rows[name] = list(csv.reader(file))[1:]
     names = list(sample.KINDS)
     self.assertEqual(rows['predictions'], [
-        [str(i), names[labels[i]], names[told[i]], mock.ANY] for i in range(TEST_EXAMPLES)])
-    self.assertAllClose([float(row[3]) for row in rows['predictions']], odds.max(axis=1), atol=1e-5)
+        [str(i), names[labels[i]], names[predicted[i]], mock.ANY] for i in range(TEST_EXAMPLES)])
+    self.assertAllClose([float(row[3]) for row in rows['predictions']], probabilities.max(axis=1),
+                        atol=1e-5)
     confusion = np.zeros((10, 10), int)
-    np.add.at(confusion, (labels, told), 1)
+    np.add.at(confusion, (labels, predicted), 1)
     self.assertAllEqual([[int(count) for count in row[1:]] for row in rows['confusion']], confusion)
-    loss = -np.mean(np.log(odds[np.arange(TEST_EXAMPLES), labels]))
+    loss = -np.mean(np.log(probabilities[np.arange(TEST_EXAMPLES), labels]))
     self.assertIn('mean loss = %.3f' % loss, out)
     self.assertAllClose(self.written()[3, 'Mean loss'], loss)
     accuracy = confusion[9, 9] / confusion[9].sum()
@@ -147,39 +148,39 @@ class EvalTest(evaluating.EvalTestCase):
                   if value.tag.startswith('Accuracy/')}
     self.assertAllClose(accuracies['Accuracy/checker'], accuracy)
 
-  def testShowsTheHyperParametersOfTheRunItScores(self):
+  def testHyperParametersOfTheRunAreShown(self):
     self.save(3)
-    checkpoints.write_status(self.train_dir, 'finished', run='my run', hparams={'rate': 0.5})
+    trainer_files.write_status(self.train_dir, 'finished', run='my run', hparams={'rate': 0.5})
     self.evaluate()
-    told, = [metadata.parse_session_start_info_plugin_data(value.metadata.plugin_data.content)
-             for value in self.values() if value.tag == '_hparams_/session_start_info']
-    self.assertEqual((told.group_name, told.hparams['rate'].number_value), ('my run', 0.5))
+    start, = [metadata.parse_session_start_info_plugin_data(value.metadata.plugin_data.content)
+              for value in self.values() if value.tag == '_hparams_/session_start_info']
+    self.assertEqual((start.group_name, start.hparams['rate'].number_value), ('my run', 0.5))
 
-  def testTablesThatCannotBeWrittenAreAFailureBeforeAnyWork(self):
+  def testUnwritableTableFailsBeforeAnyWork(self):
     self.save(3)
     with self.assertRaisesRegex(Failure, 'none/a.csv cannot be written: its directory'):
       self.evaluate(confusion_csv=os.path.join(self.get_temp_dir(), 'none/a.csv'))
     self.assertFalse(os.path.exists(self.eval_dir))
 
-  def testTiesAreNoHits(self):
+  def testTiesGoToTheFirstClass(self):
     self.save(1, scale=0)
     _, labels = numpy_examples(records.data_files(self.data_dir, True)[0])
     self.assertEqual(self.scores(self.evaluate()), [(np.sum(labels == 0), TEST_EXAMPLES, 1)])
 
-  def testLogitsThatAreNoNumbersAreAnError(self):
+  def testNonFiniteLogitsFail(self):
     broken = np.full([10], np.nan, np.float32)
     self.save(1, {'softmax_linear/biases' + EMA: broken})
     with self.assertRaisesRegex(Failure, r'model\.ckpt-1 .*NaN or infinite for 60 of 60'):
       self.evaluate()
     self.assertEqual(self.written(), {})
 
-  def testCheckpointWithoutAverages(self):
+  def testCheckpointWithoutAveragesNeedsRawWeights(self):
     self.save(3, averages=False)
     with self.assertRaisesRegex(Failure, 'conv1/biases/ExponentialMovingAverage.*--weights=raw'):
       self.evaluate()
     self.assertLen(self.scores(self.evaluate(weights='raw')), 1)
 
-  def testCheckpointOfAnotherNetwork(self):
+  def testCheckpointOfAnotherNetworkIsRefused(self):
     for weights in 'ema', 'raw':
       for averages in True, False:
         changes = {'softmax_linear/biases' + suffix: np.zeros(12, np.float32)
@@ -192,7 +193,7 @@ class EvalTest(evaluating.EvalTestCase):
           self.evaluate(weights=weights)
         self.assertNotIn('--weights=raw', str(caught.exception))
 
-  def testFirstThingInANotebook(self):
+  def testEvaluateRunsFirstInANotebook(self):
     self.save(3)
     script = textwrap.dedent('''
         import sys
@@ -211,7 +212,7 @@ class EvalTest(evaluating.EvalTestCase):
     self.assertEqual(done.returncode, 0, done.stderr)
     self.assertEqual(self.scores(done.stdout), self.scores(self.evaluate()))
 
-  def testNoCheckpoint(self):
+  def testMissingCheckpointFails(self):
     with self.assertRaisesRegex(Failure, 'No checkpoint in %s' % re.escape(self.train_dir)):
       self.evaluate()
     argv = ['program', '--run_once', '--data_dir', self.data_dir,
@@ -231,7 +232,7 @@ class EvalTest(evaluating.EvalTestCase):
     with self.assertRaisesRegex(Failure, r'model\.ckpt-4 cannot be scored'):
       self.evaluate()
 
-  def testManyRoundsLeaveNothingBehind(self):
+  def testRepeatedEvaluationsAddNoThreadsOrOps(self):
     self.save(1)
     evaluation = cifar10_eval.Evaluation(self.options())
     checkpoint = checkpoints.find_latest(self.train_dir)

@@ -1,4 +1,4 @@
-"""Tests of evaluation beside a trainer: each checkpoint once, until training ends."""
+"""Tests of evaluation beside a trainer: it scores each checkpoint once, until training ends."""
 import glob
 import os
 import threading
@@ -6,16 +6,16 @@ from unittest import mock
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.training import checkpoints, watching
+from cifar10_lib.training import checkpoints, trainer_files
 from tests import evaluating
 
 
 class WatchTest(evaluating.EvalTestCase):
 
-  def testEachCheckpointOnceThenEnds(self):
+  def testScoresEachCheckpointOnceThenEnds(self):
     for step in 5, 10, 20:
       self.save(step, seed=step)
-    checkpoints.write_status(self.train_dir, 'finished')
+    trainer_files.write_status(self.train_dir, 'finished')
     out = self.evaluate(run_once=False)
     self.assertEqual([step for _, _, step in self.scores(out)], [5, 10, 20])
     written = self.written()
@@ -26,48 +26,48 @@ class WatchTest(evaluating.EvalTestCase):
     events, = glob.glob(os.path.join(self.eval_dir, 'events.*'))
     self.assertTrue(any(event.HasField('graph_def') for event in tf.train.summary_iterator(events)))
 
-  def testLooksAgainForNewCheckpointsOnly(self):
+  def testScoresOnlyNewCheckpoints(self):
     def end():
-      self.save(12)  # as a trainer does: its last checkpoint just before it says so
-      checkpoints.write_status(self.train_dir, 'finished')
+      self.save(12)  # as a trainer does: the last checkpoint, then the status
+      trainer_files.write_status(self.train_dir, 'finished')
     self.save(5)
-    checkpoints.write_status(self.train_dir, 'training')
+    trainer_files.write_status(self.train_dir, 'training')
     waits = iter([lambda: None, lambda: self.save(9), lambda: None, end])
-    with mock.patch.object(watching, 'wait', lambda *_: next(waits)()):
+    with mock.patch.object(trainer_files, 'wait', lambda *_: next(waits)()):
       out = self.evaluate(run_once=False)
     self.assertEqual([step for _, _, step in self.scores(out)], [5, 9, 12])
     self.assertNotIn('Waiting', out)
 
   def testWaitsForATrainer(self):
-    os.rmdir(self.train_dir)  # the trainer has not even begun
+    os.rmdir(self.train_dir)  # the trainer has not started
     def train():
       os.mkdir(self.train_dir)
       self.save(7)
-      checkpoints.write_status(self.train_dir, 'training')
+      trainer_files.write_status(self.train_dir, 'training')
       self.save(8)
-      checkpoints.write_status(self.train_dir, 'finished')
+      trainer_files.write_status(self.train_dir, 'finished')
     trainer = threading.Timer(1.5, train)
     trainer.start()
-    with mock.patch.object(watching, 'POLL_SECONDS', 0.05):
+    with mock.patch.object(trainer_files, 'POLL_SECONDS', 0.05):
       out = self.evaluate(run_once=False, eval_interval_secs=1)
     trainer.join()
     self.assertIn('Waiting for a checkpoint in %s' % self.train_dir, out)
     self.assertEqual([step for _, _, step in self.scores(out)], [7, 8])
 
-  def testTrainingThatFailedBeforeItsFirstCheckpoint(self):
-    checkpoints.write_status(self.train_dir, 'failed')
+  def testFailedTrainingWithoutACheckpointFails(self):
+    trainer_files.write_status(self.train_dir, 'failed')
     with self.assertRaisesRegex(Failure, 'ended without a checkpoint'):
       self.evaluate(run_once=False)
 
-  def testTrainingThatFailedAfterACheckpoint(self):
+  def testCheckpointOfFailedTrainingIsScored(self):
     self.save(6)
-    checkpoints.write_status(self.train_dir, 'failed')
+    trainer_files.write_status(self.train_dir, 'failed')
     self.assertEqual([step for _, _, step in self.scores(self.evaluate(run_once=False))], [6])
 
-  def testCheckpointThatVanishesIsSkipped(self):
+  def testVanishedCheckpointIsSkipped(self):
     for step in 1, 2:
       self.save(step)
-    checkpoints.write_status(self.train_dir, 'finished')
+    trainer_files.write_status(self.train_dir, 'finished')
     found = checkpoints.find_all(self.train_dir)
     for path in glob.glob(found[0] + '.*'):
       os.remove(path)
@@ -76,7 +76,7 @@ class WatchTest(evaluating.EvalTestCase):
     self.assertIn('model.ckpt-1 vanished', out)
     self.assertEqual([step for _, _, step in self.scores(out)], [2])
 
-  def testTheOnlyLookAtACheckpointThatVanishesIsAFailure(self):
+  def testVanishedCheckpointFailsWithRunOnce(self):
     self.save(1)
     found = checkpoints.find_latest(self.train_dir)
     for path in glob.glob(found + '.*'):
@@ -85,10 +85,10 @@ class WatchTest(evaluating.EvalTestCase):
       with self.assertRaisesRegex(Failure, r'model\.ckpt-1 vanished before it was scored'):
         self.evaluate()
 
-  def testCheckpointThatVanishesAfterTheFirstLookIntoItIsSkipped(self):
+  def testCheckpointThatVanishesDuringTheCheckIsSkipped(self):
     for step in 1, 2, 3:
       self.save(step)
-    checkpoints.write_status(self.train_dir, 'finished')
+    trainer_files.write_status(self.train_dir, 'finished')
     missing = checkpoints.missing
     def vanishing(path, variables):
       problems = missing(path, variables)

@@ -1,4 +1,4 @@
-"""Tests of naming pictures, on a small drawn data set and random weights."""
+"""Tests of the prediction program, on a sample data set and random weights."""
 import contextlib
 import csv
 import io
@@ -22,7 +22,7 @@ from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import augmentation, picture_files, records, sample
-from cifar10_lib.training import checkpoints
+from cifar10_lib.training import trainer_files
 from tests import testing
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -35,19 +35,19 @@ class ShrinkTest(tf.test.TestCase):
     with tf.Graph().as_default(), tf.Session() as session:
       return session.run(augmentation.shrink(tf.constant(picture), size))
 
-  def testItsOwnSizeIsLeftAsItIs(self):
+  def testSameSizeIsUnchanged(self):
     picture = np.random.RandomState(0).randint(0, 256, (32, 32, 3), np.uint8)
     self.assertAllEqual(self._shrink(picture), picture)
 
-  def testMeansOfTheSquareInTheMiddle(self):
+  def testTheCentreSquareIsShrunkByMeans(self):
     picture = np.random.RandomState(1).randint(0, 256, (16, 20, 3), np.uint8)
     for turned in picture, picture.transpose(1, 0, 2):
       expected = picture[:, 2:18].reshape(4, 4, 4, 4, 3).mean(axis=(1, 3))
       expected = expected if turned is picture else expected.transpose(1, 0, 2)
       self.assertAllClose(self._shrink(turned, 4), expected, atol=0.51)
 
-  def testPixelsThatAreCutCountByTheirShare(self):
-    picture = np.uint8([[[0], [90], [180]]] * 3)  # each new pixel covers 1.5 of the old
+  def testPartlyCoveredPixelsCountByArea(self):
+    picture = np.uint8([[[0], [90], [180]]] * 3)  # each output pixel covers 1.5 input pixels
     self.assertAllEqual(self._shrink(picture, 2)[0, :, 0], [30, 150])
 
   def testSmallerPicturesAreEnlarged(self):
@@ -71,12 +71,12 @@ class PredictTest(testing.SampleTestCase):
       Image.fromarray(picture).save(os.path.join(cls.photos, '%02d.png' % number))
     cls.train_dir = os.path.join(cls.root, 'train')
     os.mkdir(cls.train_dir)
-    checkpoints.keep_names(cls.train_dir, cifar10_input.class_names(cls.data_dir))
+    trainer_files.keep_names(cls.train_dir, cifar10_input.class_names(cls.data_dir))
     cls.checkpoint = cls._save(os.path.join(cls.train_dir, 'model.ckpt'), 12)
 
   @classmethod
   def _save(cls, path, step, broken=False):
-    """Saves random weights, and others as averages."""
+    """Saves a checkpoint of random weights and random averages; returns its path."""
     random = np.random.RandomState(3)
     with tf.Graph().as_default(), tf.Session() as session:
       tf.get_variable('global_step', initializer=np.int64(step))
@@ -89,7 +89,7 @@ class PredictTest(testing.SampleTestCase):
       return tf.train.Saver().save(session, path, step)
 
   def _run(self, *arguments, stdin=b''):
-    """Runs the program; returns its exit code, and the lines of its two outputs."""
+    """Runs the program; returns its exit code and the lines of standard output and error."""
     argv = ['cifar10_predict.py', *arguments, '--checkpoint_dir', self.train_dir]
     with mock.patch.object(sys, 'argv', argv), self.assertRaises(SystemExit) as caught, \
          mock.patch.object(sys, 'stdin', mock.Mock(buffer=io.BytesIO(stdin))), \
@@ -100,7 +100,7 @@ class PredictTest(testing.SampleTestCase):
     return caught.exception.code, out.getvalue().splitlines(), err.getvalue().splitlines()
 
   def _evaluated(self, **changes):
-    """What evaluation says of each record: rows of index, label, prediction, probability."""
+    """Returns the evaluator's row of each record: index, label, prediction, probability."""
     path = os.path.join(self.get_temp_dir(), 'predictions.csv')
     options = testing.defaults(
         cifar10, cifar10_eval, data_dir=self.data_dir, checkpoint_dir=self.train_dir,
@@ -111,61 +111,61 @@ class PredictTest(testing.SampleTestCase):
     with open(path, newline='') as file:
       return list(csv.reader(file))[1:]
 
-  def testARecordAsPngHasTheLogitsThatItHasInTheTestFile(self):
+  def testPngFilesGiveTheSameInputAsRecords(self):
     with tf.Graph().as_default():
       images, _ = cifar10_input.inputs(True, self.data_dir, NUMBER, num_epochs=1)
       with tf.train.MonitoredSession() as session:
-        read = session.run(images)
+        expected = session.run(images)
     predictor = cifar10_predict.Predictor(self.checkpoint)
-    found = [predictor.shrink(picture_files.read(path))
-             for path in picture_files.find([self.photos])]
-    self.assertAllEqual(found, self.pictures)
+    shrunk = [predictor.shrink(picture_files.read(path))
+              for path in picture_files.find([self.photos])]
+    self.assertAllEqual(shrunk, self.pictures)
     with tf.Graph().as_default(), tf.Session() as session:
       fed = tf.placeholder(tf.uint8, [None, 32, 32, 3])
-      seen = session.run(augmentation.evaluate(fed), {fed: np.stack(found)})
-    self.assertAllEqual(seen, read)
+      actual = session.run(augmentation.evaluate(fed), {fed: np.stack(shrunk)})
+    self.assertAllEqual(actual, expected)
 
-  def testNamesWhatEvaluationNames(self):
+  def testPredictionsMatchEvaluation(self):
     rows = self._evaluated()
     code, out, err = self._run(self.photos, '--top_k=1')
     self.assertEqual((code, err), (0, []))
     self.assertEqual(out[0], '%s, step 12' % self.checkpoint)
     self.assertEqual(out[1:], [
-        '%s: %s %.3f' % (os.path.join(self.photos, '%02d.png' % int(index)), told, float(sure))
-        for index, _, told, sure in rows])
-    self.assertGreater(len({row[2] for row in rows}), 1)  # else any name would do
+        '%s: %s %.3f' % (os.path.join(self.photos, '%02d.png' % int(index)), name, float(share))
+        for index, _, name, share in rows])
+    self.assertGreater(len({row[2] for row in rows}), 1)  # else a constant prediction would pass
 
-  def testViewsAndWeightsAreThoseOfEvaluation(self):
+  def testViewsAndWeightsMatchEvaluation(self):
     for changes in {'views': '2'}, {'weights': 'raw'}:
       rows = self._evaluated(**changes)
       (name, value), = changes.items()
       code, out, _ = self._run(self.photos, '--json', '--%s=%s' % (name, value), '--batch_size=7')
       self.assertEqual(code, 0)
-      told = [json.loads(line)['predictions'][0] for line in out]
-      self.assertEqual([each['name'] for each in told], [row[2] for row in rows])
-      self.assertAllClose([each['probability'] for each in told],
+      predictions = [json.loads(line)['predictions'][0] for line in out]
+      self.assertEqual([prediction['name'] for prediction in predictions], [row[2] for row in rows])
+      self.assertAllClose([prediction['probability'] for prediction in predictions],
                           [float(row[3]) for row in rows], atol=2e-6)
 
-  def testJson(self):
+  def testJsonGivesSortedProbabilities(self):
     path = os.path.join(self.photos, '00.png')
     code, out, err = self._run(path, '--json', '--top_k', '10')
     self.assertEqual((code, err), (0, []))
-    told, = map(json.loads, out)
-    self.assertEqual((told['file'], told['step']), (path, 12))
-    names, probabilities = zip(*[(each['name'], each['probability'])
-                                 for each in told['predictions']], strict=True)
+    result, = map(json.loads, out)
+    self.assertEqual((result['file'], result['step']), (path, 12))
+    names, probabilities = zip(*[(prediction['name'], prediction['probability'])
+                                 for prediction in result['predictions']], strict=True)
     self.assertCountEqual(names, sample.KINDS)
     self.assertAllClose(sum(probabilities), 1.0)
     self.assertEqual(list(probabilities), sorted(probabilities, reverse=True))
 
-  def testStandardInput(self):
+  def testStandardInputGivesTheSamePrediction(self):
     path = os.path.join(self.photos, '03.png')
     with open(path, 'rb') as file:
       _, out, _ = self._run('-', stdin=file.read())
     _, expected, _ = self._run(path)
     self.assertEqual(out[1].removeprefix('-: '), expected[1].removeprefix(path + ': '))
 
-  def testWhatIsNoPictureIsNamedAndTheRestDone(self):
+  def testUnreadablePictureIsNamedAndTheRestPredicted(self):
     broken = os.path.join(self.get_temp_dir(), 'notes.png')
     with open(broken, 'w') as file:
       file.write('not a picture')
@@ -179,18 +179,18 @@ class PredictTest(testing.SampleTestCase):
     self.assertEqual([json.loads(line)['file'] for line in out], [sound[0], broken, sound[1]])
     self.assertIn('is no picture', json.loads(out[1])['error'])
 
-  def testSavesWhatTheNetworkSaw(self):
-    directory = os.path.join(self.get_temp_dir(), 'seen')
+  def testSaveInputWritesTheNetworkInput(self):
+    directory = os.path.join(self.get_temp_dir(), 'saved')
     path = os.path.join(self.photos, '05.png')
     for _ in range(2):  # the second run overwrites nothing
       self._run(path, '--save_input', directory)
     self.assertCountEqual(os.listdir(directory), ['05.png.png', '05.png-2.png'])
-    seen = picture_files.read(os.path.join(directory, '05.png.png'))
-    self.assertEqual(seen.shape, (192, 192, 3))
-    self.assertAllEqual(seen[::8, ::8], self.pictures[5, 4:28, 4:28])
-    self.assertAllEqual(seen[7::8, 7::8], self.pictures[5, 4:28, 4:28])
+    saved = picture_files.read(os.path.join(directory, '05.png.png'))
+    self.assertEqual(saved.shape, (192, 192, 3))
+    self.assertAllEqual(saved[::8, ::8], self.pictures[5, 4:28, 4:28])
+    self.assertAllEqual(saved[7::8, 7::8], self.pictures[5, 4:28, 4:28])
 
-  def testUsage(self):
+  def testWrongUsageIsExitCode2(self):
     code, _, err = self._run()
     self.assertEqual(code, 2)
     self.assertIn('name pictures', err[0])
@@ -200,17 +200,17 @@ class PredictTest(testing.SampleTestCase):
     self.assertEqual(code, 2)
     self.assertIn('--export alone', err[0])
 
-  def testNamesOfFilesAreAnyBytes(self):
+  def testFileNameThatIsNotUtf8(self):
     path = os.path.join(self.get_temp_dir(), os.fsdecode(b'caf\xe9.png'))  # Latin-1
     shutil.copy(os.path.join(self.photos, '00.png'), path)
     code, out, _ = self._run(path)
     self.assertEqual(code, 0)
     self.assertIn('caf\\xe9.png: ', out[1])
-    out[1].encode()  # as standard output does
+    out[1].encode()  # standard output encodes it too
     _, out, _ = self._run(path, '--json')
     self.assertEqual(json.loads(out[0])['file'], path)
 
-  def testADirectoryThatCannotBeWrittenIsNamed(self):
+  def testUnwritableDirectoryIsNamed(self):
     taken = os.path.join(self.get_temp_dir(), 'taken')
     with open(taken, 'w'):
       pass
@@ -220,7 +220,7 @@ class PredictTest(testing.SampleTestCase):
       self.assertEqual((code, len(err)), (1, 1), flag)
       self.assertRegex(err[0], 'Error: .*taken/in.* Choose another directory')
 
-  def testCheckpoints(self):
+  def testCheckpointPathIsUsedOrRefused(self):
     path = os.path.join(self.photos, '00.png')
     code, out, _ = self._run(path, '--checkpoint_path', self.checkpoint + '.index')
     self.assertEqual((code, out[0]), (0, self.checkpoint + ', step 12'))
@@ -232,20 +232,20 @@ class PredictTest(testing.SampleTestCase):
     self.assertEqual(code, 1)
     self.assertRegex(err[0], '^Error: No checkpoint in .*train first')
 
-  def testLogitsThatAreNoNumbersAreAFailure(self):
+  def testNonFiniteLogitsFail(self):
     broken = self._save(os.path.join(self.get_temp_dir(), 'model.ckpt'), 3, broken=True)
     predictor = cifar10_predict.Predictor(broken)
     with self.assertRaisesRegex(Failure, 'model.ckpt-3 gives logits that are NaN'):
       predictor.log_probabilities(self.pictures[:1])
 
-  def testNamesLieBesideTheCheckpoint(self):
+  def testClassNamesComeFromTheCheckpointDirectory(self):
     directory = self.get_temp_dir()
     path = self._save(os.path.join(directory, 'model.ckpt'), 1)
-    self.assertEqual(cifar10_predict.Predictor(path).names[3], 'cat')  # CIFAR-10's, for want of any
-    checkpoints.keep_names(directory, list('abcdefghij'))
+    self.assertEqual(cifar10_predict.Predictor(path).names[3], 'cat')  # CIFAR-10's by default
+    trainer_files.keep_names(directory, list('abcdefghij'))
     self.assertEqual(cifar10_predict.Predictor(path).names[3], 'd')
 
-  def testExportIsUsedWithoutThisProject(self):
+  def testExportedModelRunsWithoutThisProject(self):
     model = os.path.join(self.get_temp_dir(), 'model')
     code, out, _ = self._run('--export', model)
     self.assertEqual(code, 0)
@@ -259,9 +259,9 @@ class PredictTest(testing.SampleTestCase):
         pictures = tf.stack([tf.io.decode_png(content) for content in contents])
         for name, fed in ('serving_default', {'images': pictures}), ('encoded', {
             'encoded': tf.constant(contents)}):
-          told = model.signatures[name](**fed)
-          print(json.dumps([[[name.decode() for name in row] for row in told['names'].numpy()],
-                            told['probabilities'].numpy().tolist()]))
+          out = model.signatures[name](**fed)
+          print(json.dumps([[[name.decode() for name in row] for row in out['names'].numpy()],
+                            out['probabilities'].numpy().tolist()]))
         assert not [name for name in sys.modules if name.startswith('cifar10')]
     ''')
     paths = [os.path.join(self.photos, '%02d.png' % number) for number in range(4)]
@@ -273,8 +273,8 @@ class PredictTest(testing.SampleTestCase):
     expected = [json.loads(line)['predictions'] for line in expected]
     for line in done.stdout.splitlines():
       names, probabilities = json.loads(line)
-      self.assertEqual(names, [[each['name'] for each in row] for row in expected])
-      self.assertAllClose(probabilities, [[each['probability'] for each in row]
+      self.assertEqual(names, [[entry['name'] for entry in row] for row in expected])
+      self.assertAllClose(probabilities, [[entry['probability'] for entry in row]
                                           for row in expected])
     self.assertLen(done.stdout.splitlines(), 2)
 

@@ -1,4 +1,4 @@
-"""Tests for cifar10: the network, its loss and its update, against plain NumPy."""
+"""Tests of cifar10: the network, its loss and its update, compared with NumPy."""
 import itertools
 import os
 import subprocess
@@ -8,10 +8,10 @@ from unittest import mock
 import numpy as np
 
 import cifar10
+from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import sample
 from cifar10_lib.network import layers, precision
 from cifar10_lib.training import checkpoints, recipes
-from cifar10_lib.dataset import sample
-from cifar10_lib.common.tf1 import tf
 
 ROOT = os.path.dirname(os.path.abspath(cifar10.__file__))
 
@@ -22,7 +22,7 @@ SHAPES = {
     'local4/weights': [384, 192], 'local4/biases': [192],
     'softmax_linear/weights': [192, 10], 'softmax_linear/biases': [10]}
 
-# What a notebook does: arguments that are not ours, flags set by hand.
+# Runs as in a notebook: the command line is Jupyter's, and the code sets the flags.
 NOTEBOOK = '''
 import sys
 data_dir = sys.argv[1]
@@ -42,7 +42,7 @@ with tf.train.MonitoredTrainingSession() as session:
 '''
 
 
-# The oracle.
+# The reference in NumPy.
 
 
 def relu(x):
@@ -50,25 +50,25 @@ def relu(x):
 
 
 def windows(x, size, stride, before, after, fill):
-  """Returns the windows of [B, H, W, C] padded with `fill`: [B, H', W', C, size, size]."""
+  """Returns the windows, [B, H', W', C, size, size], of x, [B, H, W, C], padded with `fill`."""
   x = np.pad(x, [(0, 0), (before, after), (before, after), (0, 0)], constant_values=fill)
   view = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
   return view[:, ::stride, ::stride]
 
 
 def conv(x, weights, biases):
-  """5x5, stride 1: SAME puts two zeros on every side."""
+  """Returns the 5x5 convolution of stride 1. SAME pads two zeros on each side."""
   return np.einsum('bhwcij,ijcf->bhwf', windows(x, 5, 1, 2, 2, 0.0), weights,
                    optimize=True) + biases
 
 
 def pool(x):
-  """3x3, stride 2 on even sizes: SAME puts its one row and column at the end."""
+  """Returns 3x3 max pooling of stride 2. For even sizes, SAME pads the end by one."""
   return windows(x, 3, 2, 0, 1, -np.inf).max(axis=(-1, -2))
 
 
 def neighbour_sum(x):
-  """Sums, for each channel, over those at most 4 away."""
+  """Returns for each channel the sum over the channels at most 4 away."""
   count = x.shape[-1]
   sums = [x[..., max(0, c - 4):c + 5].sum(axis=-1) for c in range(count)]
   return np.stack(sums, axis=-1)
@@ -103,14 +103,14 @@ def decay_loss(values):
 
 
 def random_values(seed):
-  """Returns a dict of values for all variables, for which every layer shapes the logits."""
+  """Returns random values of all variables by name; with them every layer affects the logits."""
   random = np.random.RandomState(seed)
   values = {}
   for name, shape in SHAPES.items():
     if name.endswith('biases'):
       values[name] = random.normal(0, 0.3, shape).astype(np.float32)
     else:
-      # Large in the first layers, so that normalisation over channels matters; then of unit gain.
+      # The large gain of conv1 makes the normalisation over channels matter.
       gain = {'conv1/weights': 8.0, 'softmax_linear/weights': 0.3}.get(name, 1.0)
       stddev = gain * np.sqrt(2 / np.prod(shape[:-1]))
       values[name] = random.normal(0, stddev, shape).astype(np.float32)
@@ -118,6 +118,7 @@ def random_values(seed):
 
 
 def load(session, values):
+  """Assigns the values, a dict by name, to the variables of the graph."""
   for variable in tf.global_variables():
     if variable.op.name in values:
       variable.load(values[variable.op.name], session)
@@ -131,13 +132,13 @@ def random_pictures(count, seed=0):
 
 
 def tags_and_values(session, feed=None):
-  """Runs all summaries; returns a dict of tags to their values."""
+  """Runs all summaries; returns a dict from tag to value."""
   summary = tf.Summary.FromString(session.run(tf.summary.merge_all(), feed))
   return {value.tag: value for value in summary.value}
 
 
 def plain_loss(images, labels):
-  """The loss as one would write it first, for the variables that `inference` has made."""
+  """Returns the loss in TensorFlow's plain ops, on the variables that `inference` created."""
   def variable(name):
     return next(v for v in tf.trainable_variables() if v.op.name == name)
 
@@ -159,7 +160,7 @@ def plain_loss(images, labels):
 
 class InferenceTest(tf.test.TestCase):
 
-  def testVariables(self):
+  def testVariablesAndTheirInitialValues(self):
     with tf.Graph().as_default():
       tf.set_random_seed(1)
       cifar10.inference(tf.zeros([2, 24, 24, 3]))
@@ -178,21 +179,21 @@ class InferenceTest(tf.test.TestCase):
     for name, stddev in [('conv1', 0.05), ('conv2', 0.05), ('local3', 0.04), ('local4', 0.04),
                          ('softmax_linear', 1 / 192)]:
       weights = values[name + '/weights']
-      # A normal distribution that is cut at two standard deviations has 0.8796 of one left.
+      # Truncation at two standard deviations leaves 0.8796 of the standard deviation.
       self.assertAllClose(weights.std(), 0.8796 * stddev, rtol=0.05)
       self.assertAllClose(weights.mean(), 0.0, atol=0.1 * stddev)
       self.assertBetween(abs(weights).max(), 1.9 * stddev, 2.001 * stddev)
 
-  def testAgainstNumpy(self):
+  def testLogitsMatchNumpy(self):
     images, values = random_pictures(4), random_values(1)
     expected = forward(images, values)
-    self.assertBetween(expected.std(), 0.3, 30)  # else 1e-4 would say little
+    self.assertBetween(expected.std(), 0.3, 30)  # else the tolerance of 1e-4 means little
     with tf.Graph().as_default(), tf.Session() as session:
       logits = cifar10.inference(tf.constant(images))
       load(session, values)
       self.assertAllClose(session.run(logits), expected, rtol=1e-4, atol=1e-4)
 
-  def testLossAndGradientsAreThoseOfThePlainFormulation(self):
+  def testLossAndGradientsMatchPlainOps(self):
     images, values = random_pictures(16, seed=5), random_values(4)
     labels = np.arange(16) % 10
     with tf.Graph().as_default(), tf.device('/cpu:0'), tf.Session() as session:
@@ -228,35 +229,35 @@ class InferenceTest(tf.test.TestCase):
     dy = random.normal(size=[2, 3, 3, 3]).astype(np.float32)
     relu, dz = np.maximum(z + biases, 0), np.zeros_like(z)
     pooled = np.zeros_like(dy)
-    for at in np.ndindex(*dy.shape):
-      picture, row, column, channel = at
+    for index in np.ndindex(*dy.shape):
+      picture, row, column, channel = index
       window = relu[picture, 2 * row:2 * row + 3, 2 * column:2 * column + 3, channel]
-      pooled[at] = window.max()
-      if pooled[at] > 0:
+      pooled[index] = window.max()
+      if pooled[index] > 0:
         i, j = np.unravel_index(window.argmax(), window.shape)
-        dz[picture, 2 * row + i, 2 * column + j, channel] += dy[at]
-    self.assertBetween(np.mean(pooled == 0), 0.2, 0.8)  # of both kinds
+        dz[picture, 2 * row + i, 2 * column + j, channel] += dy[index]
+    self.assertBetween(np.mean(pooled == 0), 0.2, 0.8)  # some windows are zero, some are not
     with tf.Graph().as_default() as graph, tf.Session() as session:
-      made_of = [tf.constant(z), tf.constant(biases)]
-      ours = layers.max_pool(tf.nn.relu(tf.nn.bias_add(*made_of)), 'pool')
-      gradients = tf.gradients(ours, made_of, tf.constant(dy))
+      inputs = [tf.constant(z), tf.constant(biases)]
+      ours = layers.max_pool(tf.nn.relu(tf.nn.bias_add(*inputs)), 'pool')
+      gradients = tf.gradients(ours, inputs, tf.constant(dy))
       ours, gradients = session.run([ours, gradients])
       sizes = [op.inputs[0].shape.as_list() for op in graph.get_operations()
                if op.type in ('ReluGrad', 'BiasAddGrad')]
     self.assertAllClose(ours, pooled, rtol=1e-6)
     self.assertAllClose(gradients[0], dz, rtol=1e-6)
     self.assertAllClose(gradients[1], dz.sum(axis=(0, 1, 2)), rtol=1e-5)
-    # What makes it fast: both are taken where the pool has left a quarter.
+    # Both gradients use the pooled values, a quarter of the pixels. This makes them fast.
     self.assertEqual(sizes, [list(dy.shape)] * 2)
 
-  def testNorm(self):
+  def testNormMatchesNumpyAndTensorFlow(self):
     for channels in [64, 12, 3]:
       x = np.random.RandomState(channels).normal(0, 60, [2, 3, 4, channels]).astype(np.float32)
       weights = np.random.RandomState(9).normal(0, 1, x.shape).astype(np.float32)
       x64, alpha = x.astype(np.float64), 0.001 / 9
       scale = 1 + alpha * neighbour_sum(x64 ** 2)
       if channels == 64:
-        self.assertGreater(scale.mean(), 2)  # else any norm would do
+        self.assertGreater(scale.mean(), 2)  # else the normalisation changes little
       # d/dx of sum(weights * x * scale ** -0.75), by hand.
       expected_gradient = weights * scale ** -0.75 - 2 * alpha * 0.75 * x64 * neighbour_sum(
           weights * x64 * scale ** -1.75)
@@ -274,7 +275,7 @@ class InferenceTest(tf.test.TestCase):
 
 class LossTest(tf.test.TestCase):
 
-  def testAgainstNumpy(self):
+  def testLossMatchesNumpy(self):
     values = random_values(3)
     with tf.Graph().as_default(), tf.Session() as session:
       logits = cifar10.inference(tf.zeros([6, 24, 24, 3]))
@@ -289,7 +290,7 @@ class LossTest(tf.test.TestCase):
             session.run(total_loss, {logits: fed_logits, labels: fed_labels}),
             cross_entropy(fed_logits, fed_labels) + decay_loss(values), rtol=1e-5)
 
-  def testWeightDecayOfTheRecipe(self):
+  def testWeightDecayComesFromTheRecipe(self):
     values = random_values(3)
     with tf.Graph().as_default(), tf.Session() as session:
       recipe = cifar10.tutorial()._replace(weight_decay=0.5)
@@ -299,7 +300,7 @@ class LossTest(tf.test.TestCase):
       self.assertAllClose(session.run(total_loss, {logits: np.zeros([2, 10])}),
                           np.log(10) + decay_loss(values) * 0.5 / 0.004, rtol=1e-5)
 
-  def testTowersHaveLossesOfTheirOwn(self):
+  def testEachTowerHasItsOwnLoss(self):
     values = random_values(3)
     with tf.Graph().as_default(), tf.Session() as session:
       towers = []
@@ -322,7 +323,7 @@ class LossTest(tf.test.TestCase):
       total_loss = cifar10.loss(cifar10.inference(tf.constant(random_pictures(32))),
                                 tf.constant(labels, tf.int32))
       session.run(tf.global_variables_initializer())
-      # ln 10, and 0.004 / 2 of 958,464 weights of variance 0.7737 * 0.04 ** 2 (they are truncated).
+      # ln 10 + 0.004 / 2 * 958,464 weights * variance 0.7737 * 0.04 ** 2 (truncated normal).
       self.assertAllClose(session.run(total_loss), 4.676, atol=0.1)
 
 
@@ -337,23 +338,23 @@ class LearningRateTest(tf.test.TestCase):
       return [session.run(rate, {step: value}) for value in steps]
 
   def testStaircase(self):
-    # 350 epochs of 50,000 pictures, 128 at a time: 136,718.75 steps.
+    # 350 epochs of 50,000 pictures in batches of 128 are 136,718.75 steps.
     self.assertAllClose(
         self.rates([0, 1, 136717, 136718, 136719, 273435, 273436, 410154], 128, 50000),
         [0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001, 0.0001], rtol=1e-5, atol=0)
 
   def testCountsExamplesNotSteps(self):
-    # Twice the pictures a step, half the steps.
+    # Twice the pictures in a step, so half the steps.
     self.assertAllClose(self.rates([68358, 68359, 136717, 136718], 256, 50000),
                         [0.1, 0.01, 0.01, 0.001], rtol=1e-5, atol=0)
-    # A fifth of the pictures an epoch, a fifth of the steps: 27,343.75.
+    # A fifth of the pictures in an epoch, so a fifth of the steps: 27,343.75.
     self.assertAllClose(self.rates([27342, 27343], 128, 10000), [0.1, 0.01], rtol=1e-5, atol=0)
 
   def testFewerPicturesThanABatch(self):
     recipe = cifar10.tutorial()._replace(epochs_per_decay=1.0)
     self.assertAllClose(self.rates([0], 128, 3, recipe), [0.1], rtol=1e-5, atol=0)
 
-  def testRecipe(self):
+  def testRateFollowsTheRecipe(self):
     recipe = cifar10.tutorial()._replace(learning_rate=0.5, epochs_per_decay=3.0, decay_factor=0.25)
     self.assertAllClose(self.rates([29, 30, 59, 60], 10, 100, recipe),
                         [0.5, 0.125, 0.125, 0.03125], rtol=1e-5, atol=0)
@@ -369,7 +370,7 @@ class TrainTest(tf.test.TestCase):
     step = tf.train.get_or_create_global_step()
     return total_loss, step, cifar10.train(total_loss, step)
 
-  def testNamesOfTheCheckpoint(self):
+  def testCheckpointHasTheTutorialsNames(self):
     with tf.Graph().as_default():
       self.build(2)
       names = {v.op.name: v.shape.as_list() for v in tf.global_variables()
@@ -382,7 +383,7 @@ class TrainTest(tf.test.TestCase):
       self.assertEqual({name: averaged[name + '/ExponentialMovingAverage'].op.name
                         for name in SHAPES}, {name: name for name in SHAPES})
 
-  def testOneStepOfTheNetwork(self):
+  def testOneStepFollowsTheGradient(self):
     with tf.Graph().as_default(), tf.Session() as session:
       total_loss, step, train_op = self.build(3)
       variables = {v.op.name: v for v in tf.trainable_variables()}
@@ -390,31 +391,31 @@ class TrainTest(tf.test.TestCase):
       gradients = dict(zip(variables, tf.gradients(total_loss, list(variables.values())),
                            strict=True))
       session.run(tf.global_variables_initializer())
-      before, slopes, first_loss = session.run([variables, gradients, total_loss])
+      before, derivatives, first_loss = session.run([variables, gradients, total_loss])
       session.run(train_op)
       after = session.run(variables)
       for name in SHAPES:
-        expected = before[name] - 0.1 * slopes[name]
+        expected = before[name] - 0.1 * derivatives[name]
         self.assertGreater(abs(expected - before[name]).max(), 1e-6, name)
         self.assertAllClose(after[name], expected, rtol=1e-5, atol=1e-6)
-        # The average holds the start and, by 1 - 2/11, what the update made of it.
+        # The average is 2/11 of the initial value and 9/11 of the updated value.
         average = session.run(averages[name + '/ExponentialMovingAverage'])
         self.assertAllClose(average, 2 / 11 * before[name] + 9 / 11 * expected,
                             rtol=1e-5, atol=1e-6)
       self.assertEqual(session.run(step), 1)
       self.assertLess(session.run(total_loss), first_loss)
 
-  def testStepsInNumpy(self):
-    # A loss simple enough to train in NumPy: |w - target|^2 / 2, of gradient w - target.
+  def testStepsMatchNumpy(self):
+    # NumPy can train this loss: |w - target|^2 / 2 has the gradient w - target.
     start, target = np.array([3.0, -1.0, 0.5], np.float32), np.array([1.0, 2.0, -4.0], np.float32)
-    for cap in [0.9999, 0.22]:  # the second is less than (1 + n) / (10 + n) from n = 2 on
+    for cap in [0.9999, 0.22]:  # 0.22 is less than (1 + n) / (10 + n) from n = 2 on
       recipe = cifar10.tutorial()._replace(
           learning_rate=0.5, epochs_per_decay=1.0, decay_factor=0.5, moving_average_decay=cap)
       with tf.Graph().as_default(), tf.Session() as session:
         w = tf.get_variable('w', initializer=start)
         total_loss = tf.nn.l2_loss(w - target, name='total_loss')
         step = tf.train.get_or_create_global_step()
-        # Epochs of 8 pictures, 4 a step: the rate drops every 2 steps.
+        # An epoch has 8 pictures and a step 4, so the rate drops every 2 steps.
         train_op = cifar10.train(total_loss, step, batch_size=4, num_examples=8, recipe=recipe)
         average, = (v for v in tf.global_variables()
                     if v.op.name == 'w/ExponentialMovingAverage')
@@ -423,7 +424,7 @@ class TrainTest(tf.test.TestCase):
         for n in range(1, 7):
           smooth = 0.9 * smooth + 0.1 * ((value - target) ** 2).sum() / 2
           value = value - 0.5 * 0.5 ** ((n - 1) // 2) * (value - target)
-          decay = min(cap, (1 + n) / (10 + n))  # n counts the update that was just made
+          decay = min(cap, (1 + n) / (10 + n))  # n includes this update
           mean = decay * mean + (1 - decay) * value
           session.run(train_op)
           self.assertEqual(session.run(step), n)
@@ -435,7 +436,7 @@ class TrainTest(tf.test.TestCase):
                               rtol=1e-4)
           self.assertAllClose(shown['learning_rate'], 0.5 * 0.5 ** (n // 2), rtol=1e-6)
 
-  def testSummaries(self):
+  def testSummariesHaveTheTutorialsTags(self):
     with tf.Graph().as_default(), tf.Session() as session:
       self.build(2)
       session.run(tf.global_variables_initializer())
@@ -446,7 +447,7 @@ class TrainTest(tf.test.TestCase):
     self.assertContainsSubset(
         {'total_loss_1', 'total_loss__raw_', 'cross_entropy_1', 'cross_entropy__raw_',
          'learning_rate', *(layer + '/sparsity' for layer in layers)}, scalars)
-    # The variable has taken the name itself.
+    # These tags end in _1, because the variable itself has the name.
     self.assertContainsSubset(
         {*(layer + '/activations' for layer in layers), *(name + '_1' for name in SHAPES),
          *(name + '/gradients' for name in SHAPES)}, histograms)
@@ -454,7 +455,7 @@ class TrainTest(tf.test.TestCase):
 
 class FastRecipeTest(tf.test.TestCase):
 
-  def testTutorialIsAsItWas(self):
+  def testTutorialRecipeIsUnchanged(self):
     recipe = cifar10.tutorial()
     self.assertEqual((recipe.learning_rate, recipe.epochs_per_decay, recipe.decay_factor,
                       recipe.weight_decay, recipe.moving_average_decay, recipe.momentum,
@@ -467,7 +468,7 @@ class FastRecipeTest(tf.test.TestCase):
       step = tf.placeholder(tf.int64, [])
       rate = recipes.learning_rate(step, 128, 50000, recipe)
       rates = [session.run(rate, {step: n}) for n in range(52)]
-    # 10 steps up, 40 steps down; what comes after the last step has a rate of zero.
+    # The rate rises for 10 steps and falls for 40. After the last step it is zero.
     expected = ([0.05 * (n + 1) for n in range(10)] + [0.5 * (50 - n) / 40 for n in range(10, 51)]
                 + [0.0])
     self.assertAllClose(rates, expected, rtol=1e-5)
@@ -483,12 +484,12 @@ class FastRecipeTest(tf.test.TestCase):
         self.assertAllClose([session.run(rate, {step: n}) for n in range(len(expected))], expected,
                             rtol=1e-5)
 
-  def testAveragesLookBackOnAShareOfTheSteps(self):
+  def testMovingAverageDecayFollowsTheNumberOfSteps(self):
     for max_steps, decay in (4000, 0.995), (400, 0.95), (10, 0.0):
       self.assertAlmostEqual(recipes.fast(max_steps).moving_average_decay, decay)
     self.assertEqual(cifar10.tutorial(4000).moving_average_decay, 0.9999)
 
-  def testLabelSmoothing(self):
+  def testLabelSmoothingMatchesNumpy(self):
     random = np.random.RandomState(0)
     logits, labels = random.normal(size=[6, 10]).astype(np.float32), np.arange(6) % 10
     with tf.Graph().as_default(), tf.Session() as session:
@@ -498,8 +499,8 @@ class FastRecipeTest(tf.test.TestCase):
     expected = -np.mean(0.7 * log[np.arange(6), labels] + 0.03 * log.sum(axis=1))
     self.assertAllClose(actual, expected, rtol=1e-5)
 
-  def testLabelsThatAreShares(self):
-    """As of pictures that are mixed: each class's loss counts by its share."""
+  def testLabelsMayBeClassProbabilities(self):
+    """Mixup gives such labels: the loss of each class is weighted by its probability."""
     random = np.random.RandomState(0)
     logits = random.normal(size=[6, 10]).astype(np.float32)
     shares = random.dirichlet(np.full(10, 0.3), size=6).astype(np.float32)
@@ -512,8 +513,8 @@ class FastRecipeTest(tf.test.TestCase):
       self.assertAllClose(actual, -np.mean((goal * log).sum(axis=1)), rtol=1e-5)
       self.assertAllClose(accuracy, np.mean(logits.argmax(axis=1) == shares.argmax(axis=1)))
 
-  def testNesterov(self):
-    """Steps of w on (w - 3)^2 / 2, as https://proceedings.mlr.press/v28/sutskever13.html has it."""
+  def testNesterovMatchesNumpy(self):
+    """Minimises (w - 3)^2 / 2 as in https://proceedings.mlr.press/v28/sutskever13.html."""
     recipe = recipes.fast(20)._replace(learning_rate=0.1, warmup_steps=0.0, momentum=0.8,
                                        muon_rate=0.0)
     with tf.Graph().as_default(), tf.Session() as session:
@@ -530,8 +531,8 @@ class FastRecipeTest(tf.test.TestCase):
         session.run(train_op)
         self.assertAllClose(session.run(w), value, rtol=1e-5)
 
-  def testMuonTakesOfTheWeights(self):
-    """Where the gradient is zero, decay is all that a step does."""
+  def testMuonDecaysTheWeights(self):
+    """With a zero gradient, a step applies only the decay."""
     recipe = recipes.fast()._replace(muon_rate=0.5, warmup_steps=0.0, muon_decay=0.1)
     with tf.Graph().as_default(), tf.Session() as session:
       step = tf.train.get_or_create_global_step()
@@ -542,7 +543,7 @@ class FastRecipeTest(tf.test.TestCase):
       session.run(train_op)
       self.assertAllClose(1 - session.run(weights), np.full([3, 2], 0.05), rtol=1e-4)
 
-  def testRecipeIsFittedToTheLength(self):
+  def testFastRecipeDependsOnTheNumberOfSteps(self):
     for max_steps, muon_rate, muon_decay, augment, weight_decay, mixup in [
         (1, 0.02, 0.1, 'crop:4..1,flip', 0.002, 0.0),
         (3000, 0.02, 0.1, 'crop:4..1,flip', 0.002, 0.0),
@@ -560,8 +561,8 @@ class FastRecipeTest(tf.test.TestCase):
       self.assertEqual(recipe.learning_rate, recipes.fast().learning_rate)
     self.assertEqual(cifar10.tutorial(60000), cifar10.tutorial()._replace(max_steps=60000))
 
-  def testMuonMovesTheWeightsOfAllLayersButTheLast(self):
-    """At a rate of 0 for the others, and Muon's own: each step's length tells."""
+  def testMuonUpdatesTheWeightsOfAllLayersButTheLast(self):
+    """The other updates have a negligible learning rate, so a large change is an update by Muon."""
     recipe = recipes.fast()._replace(learning_rate=1e-12, muon_rate=0.1, muon_decay=0.0,
                                      warmup_steps=0.0, muon_every=2)
     with tf.Graph().as_default(), tf.Session() as session:
@@ -575,20 +576,20 @@ class FastRecipeTest(tf.test.TestCase):
       for _ in range(3):
         session.run(train_op)
         values.append(session.run(variables))
-    far = [{name for name in variables if np.linalg.norm(after[name] - before[name]) > 0.01}
-           for before, after in itertools.pairwise(values)]
+    updated = [{name for name in variables if np.linalg.norm(after[name] - before[name]) > 0.01}
+               for before, after in itertools.pairwise(values)]
     others = {'conv1/weights', 'conv2/weights', 'local4/weights'}
-    # local3's take the longest, and so come in every second step.
-    self.assertEqual(far, [{'local3/weights', *others}, others, {'local3/weights', *others}])
+    # local3/weights take the longest, so Muon updates them only in every second step.
+    self.assertEqual(updated, [{'local3/weights', *others}, others, {'local3/weights', *others}])
 
 
 class FlagsTest(tf.test.TestCase):
 
-  def testNotebook(self):
+  def testModuleWorksInANotebook(self):
     data_dir = os.path.join(self.get_temp_dir(), 'data')
-    # 42 pictures to test on; the default 2,000 take longer to draw.
+    # 42 test pictures, because drawing the default 2,000 takes longer.
     sample.make_sample(data_dir, train_examples=100, test_examples=42)
-    # This process has set the level for itself; a notebook starts without it.
+    # This process has set the log level on import. A notebook starts without it.
     env = {name: value for name, value in os.environ.items() if name != 'TF_CPP_MIN_LOG_LEVEL'}
     result = subprocess.run(
         [sys.executable, '-c', NOTEBOOK, data_dir], capture_output=True, text=True, timeout=120,
@@ -599,7 +600,7 @@ class FlagsTest(tf.test.TestCase):
     self.assertIn('SAMPLE', warning)
     self.assertEqual(rest, [directory, '(128, 24, 24, 3) (128,)', '[7, 7, 7, 7, 7, 7]'])
 
-  def testDefaults(self):
+  def testDefaultsOfTheFlags(self):
     flags = tf.app.flags.FLAGS
     defaults = {name: flags[name].default for name in ['batch_size', 'data_dir', 'use_fp16']}
     self.assertEqual(defaults,
@@ -635,8 +636,8 @@ class SixteenBitTest(tf.test.TestCase):
       self.assertFalse(config.log_device_placement)
     self.assertTrue(precision.session_config(log_device_placement=True).log_device_placement)
 
-  def testOpsAtOnce(self):
-    """With one, the step's ops would wait for the input's."""
+  def testAtLeastTwoOpsRunAtOnce(self):
+    """At least two ops run at once. With one, the ops of a step would wait for the input."""
     for cores, ops in [(None, 2), (1, 2), (2, 2), (4, 2), (16, 8)]:
       with mock.patch.object(os, 'cpu_count', return_value=cores):
         self.assertEqual(precision.session_config().inter_op_parallelism_threads, ops)

@@ -1,4 +1,4 @@
-"""Tests of training on several machines: servers in this process, processes on loopback."""
+"""Tests of distributed training, with servers in this process and processes on loopback."""
 import contextlib
 import glob
 import io
@@ -23,31 +23,32 @@ import cifar10_train
 import cifar10_train_distributed as program
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import sample
-from cifar10_lib.training import checkpoints, clusters, local_cluster
+from cifar10_lib.training import checkpoints, clusters, local_cluster, trainer_files
 from tests import testing
 
 PROGRAM = os.path.abspath(program.__file__)
 EXAMPLES = testing.TrainerTestCase.EXAMPLES
-WAIT_SECONDS = 120  # for what takes a few, on a machine that does other things
+WAIT_SECONDS = 120  # a wait takes a few seconds, or more on a busy machine
 
 
 def _options(**changes):
-  """The flags' defaults, but small."""
+  """Returns the default flags, with `changes` applied."""
   return testing.defaults(cifar10, cifar10_train, cifar10_eval, program, **changes)
 
 
 def _tensors(directory):
+  """Returns a dict from variable name to array, read from the latest checkpoint."""
   return testing.tensors(checkpoints.find_latest(directory))
 
 
 def _run_with(op):
-  """All ops that run when this one does."""
+  """Returns all ops that run when `op` runs: `op` itself and all that it depends on."""
   found, waiting = set(), [op]
   while waiting:
-    each = waiting.pop()
-    if each not in found:
-      found.add(each)
-      waiting += [tensor.op for tensor in each.inputs] + each.control_inputs
+    current = waiting.pop()
+    if current not in found:
+      found.add(current)
+      waiting += [tensor.op for tensor in current.inputs] + current.control_inputs
   return found
 
 
@@ -55,7 +56,7 @@ class PlacementTest(tf.test.TestCase):
 
   @contextlib.contextmanager
   def _built(self, servers=1, replicas=1, **changes):
-    """Builds a worker's graph, for as long as it is looked at; yields what `build` returns."""
+    """Builds a worker's graph and makes it the default; yields the result of `build`."""
     addresses = {'ps': ['a:1', 'b:1'][:servers], 'worker': ['c:1']}
     batch = np.zeros([2, 24, 24, 3], np.float32), np.zeros([2], np.int32)
     with tf.Graph().as_default(), mock.patch.object(
@@ -63,16 +64,16 @@ class PlacementTest(tf.test.TestCase):
       yield program.build(
           _options(**changes), clusters.Cluster(addresses, 'worker', 0), replicas)
 
-  def testAnUpdateIsMadeOnTheServers(self):
-    """A worker has nothing to do for it, least of all its forward pass once more."""
+  def testUpdatesRunOnTheServers(self):
+    """An update runs no large op on a worker, and so no second forward pass."""
     for recipe in 'tutorial', 'fast':
       with self._built(recipe=recipe) as (_, _, synchronous):
         update, = synchronous.get_chief_queue_runner().enqueue_ops
-        moved = [op.name for op in _run_with(update) if 'job:worker' in op.device
-                 for tensor in op.outputs if tensor.shape.num_elements() != 1]
-      self.assertEmpty(moved)
+        on_worker = [op.name for op in _run_with(update) if 'job:worker' in op.device
+                     for tensor in op.outputs if tensor.shape.num_elements() != 1]
+      self.assertEmpty(on_worker)
 
-  def testAveragesAreComputedOnTheServers(self):
+  def testAveragesAreComputedOnTheirServer(self):
     with self._built(servers=2, replicas=None):
       for variable in tf.trainable_variables():
         server = re.search(r'ps/task:\d', variable.device)[0]
@@ -81,18 +82,18 @@ class PlacementTest(tf.test.TestCase):
                    and op.inputs[0].op.name == variable.op.name + '/ExponentialMovingAverage']
         self.assertIn(server, update.inputs[1].op.device)
 
-  def testMuonsStepsAreMadeOnTheServers(self):
-    """Where workers do not wait: a gradient goes there once, whether its variable moves or not."""
+  def testMuonUpdatesRunOnTheServers(self):
+    """An asynchronous worker sends each gradient once, even if Muon skips the update."""
     with self._built(replicas=None, recipe='fast') as (step, _, _):
-      count, = [each for each in tf.global_variables() if each.op.name.endswith('Updates')]
+      count, = [v for v in tf.global_variables() if v.op.name.endswith('Updates')]
       ops = [op for op in _run_with(step.op) if '/update_' in op.name]
       switches = [op for op in ops if op.type == 'Switch']
-      moved = [op.name for op in ops if 'job:worker' in op.device
-               for tensor in op.outputs if tensor.shape.num_elements() != 1]
+      on_worker = [op.name for op in ops if 'job:worker' in op.device
+                   for tensor in op.outputs if tensor.shape.num_elements() != 1]
     self.assertEqual(count.op.name, 'local3/weights/Updates')
     self.assertIn('/job:ps', count.device)
     self.assertNotEmpty(switches)
-    self.assertEmpty(moved)
+    self.assertEmpty(on_worker)
 
   def testAWorkerFetchesEachVariableOnce(self):
     with self._built() as (step, _, _):
@@ -102,15 +103,15 @@ class PlacementTest(tf.test.TestCase):
     self.assertLen(set(fetched), 10)
 
   def testAWorkerCountsItsOwnBatches(self):
-    """For strengths that change: on a server the workers would count in one place."""
+    """Distortion strengths follow this count. On a server, all workers would share one count."""
     data_dir = sample.make_sample(self.get_temp_dir(), EXAMPLES, 20)
     cluster = clusters.Cluster({'ps': ['a:1'], 'worker': ['b:1', 'c:1']}, 'worker', 1)
     for replicas, steps_per_batch in (2, 1), (None, 2):
       with tf.Graph().as_default(), mock.patch.object(
           cifar10_train, 'build_input', side_effect=cifar10_train.build_input) as build_input:
         program.build(_options(data_dir=os.path.dirname(data_dir), augment='crop:4..1'),
-                          cluster, replicas)
-        count, = [each for each in tf.local_variables() if 'batches_made' in each.name]
+                      cluster, replicas)
+        count, = [v for v in tf.local_variables() if 'batches_made' in v.name]
       self.assertIn('/job:worker/task:1/device:CPU:0', count.device)
       self.assertEqual(build_input.call_args.kwargs, {'steps_per_batch': steps_per_batch})
 
@@ -118,21 +119,21 @@ class PlacementTest(tf.test.TestCase):
     with self._built(servers=2):
       devices = {variable.op.name: variable.device for variable in tf.global_variables()}
       local = {variable.op.name: variable.device for variable in tf.local_variables()}
-    # local3's 3.5 MB are more than all others, which therefore lie together.
-    lone = re.search(r'ps/task:\d', devices['local3/weights'])[0]
+    # local3/weights has 3.5 MB, more than all others together, so they share the other server.
+    local3_server = re.search(r'ps/task:\d', devices['local3/weights'])[0]
     for name in 'conv2/weights', 'local4/weights', 'softmax_linear/weights':
-      self.assertNotIn(lone, devices[name])
+      self.assertNotIn(local3_server, devices[name])
       self.assertIn('/job:ps', devices[name])
-    self.assertIn(lone, devices['local3/weights/ExponentialMovingAverage'])
+    self.assertIn(local3_server, devices['local3/weights/ExponentialMovingAverage'])
     self.assertEqual([('job:worker' in device) for device in local.values()], [True])
 
 
 class ExactTest(tf.test.TestCase):
 
-  def testTwoWorkersAreOneWithTwiceTheBatch(self):
-    """After three steps from the same start, with servers of one process.
+  def testTwoWorkersEqualOneWithTwiceTheBatch(self):
+    """Compares the weights after three steps of gradient descent from the same checkpoint.
 
-    Of gradient descent, for Muon makes much of what rounding does to small directions.
+    The servers run in this process. Muon would amplify rounding errors in small directions.
     """
     directory = tempfile.mkdtemp(dir=self.get_temp_dir())
     data_dir, alone, together = (os.path.join(directory, name) for name in 'abc')
@@ -141,11 +142,11 @@ class ExactTest(tf.test.TestCase):
     images = random.normal(size=[32, 24, 24, 3]).astype(np.float32)
     labels = random.randint(10, size=32).astype(np.int32)
     def build_input(options, **_):
-      queue = tf.FIFOQueue(4, [tf.float32, tf.int32])  # for the hook that waits for a batch
+      queue = tf.FIFOQueue(4, [tf.float32, tf.int32])  # FirstBatchHook waits for it
       batch = images[options.part], labels[options.part]
       tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(batch)]))
-      drawn = queue.dequeue()
-      return [tuple(tf.ensure_shape(*each) for each in zip(drawn, (
+      dequeued = queue.dequeue()
+      return [tuple(tf.ensure_shape(*pair) for pair in zip(dequeued, (
           batch[0].shape, batch[1].shape), strict=True))], EXAMPLES
     signals = types.SimpleNamespace(number=None)
     with mock.patch.object(cifar10_train, 'build_input', build_input), \
@@ -158,8 +159,8 @@ class ExactTest(tf.test.TestCase):
       addresses = local_cluster.free_addresses({'ps': 1, 'worker': 2})
       tasks = [clusters.Cluster(addresses, *task)
                for task in (('ps', 0), ('worker', 0), ('worker', 1))]
-      servers = [tf.train.Server(tf.train.ClusterSpec(addresses), each.job, each.index)
-                 for each in tasks]
+      servers = [tf.train.Server(tf.train.ClusterSpec(addresses), task.job, task.index)
+                 for task in tasks]
       def work(i):
         program.attempt(
             _options(**options, train_dir=together, batch_size=16,
@@ -173,9 +174,9 @@ class ExactTest(tf.test.TestCase):
     expected, found = _tensors(alone), _tensors(together)
     self.assertEqual(found['global_step'], 3)
     for name, value in expected.items():
-      if not name.endswith('/avg'):  # a worker's own losses
-        # Rounding decides now and then on which side of 0 a value before a ReLU lies, or which of
-        # two is the largest: that is one filter, by 1e-5. A step of one worker alone is 0.01 off.
+      if not name.endswith('/avg'):  # smoothed losses, one for each worker
+        # Rounding may change the sign of an input of a ReLU, or the maximum that a pool takes. This
+        # changes one filter by 1e-5. A step of one worker alone would differ by 0.01.
         self.assertAllClose(found[name], value, rtol=0, atol=1e-4, msg=name)
         self.assertLess(np.abs(found[name] - value).mean(), 1e-6, msg=name)
     self.assertEqual(set(found), set(expected))
@@ -186,23 +187,24 @@ class EpochsTest(testing.SampleTestCase):
   def _last_step(self, workers, **changes):
     options = _options(data_dir=self.data_dir, **changes)
     program.end_by_epochs(options, workers)
-    self.assertIsNone(options.num_epochs)  # which would end a worker's own input
+    self.assertIsNone(options.num_epochs)  # else it would end a worker's own input
     return options.max_steps
 
-  def testCountThePicturesOfAllWorkers(self):
+  def testEpochsCountThePicturesOfAllWorkers(self):
     epochs = dict(num_epochs=7, batch_size=8)  # 350 pictures
-    self.assertEqual(self._last_step(3, sync=True, **epochs), 15)  # of 24
-    self.assertEqual(self._last_step(3, sync=True, replicas_to_aggregate=2, **epochs), 22)  # of 16
-    self.assertEqual(self._last_step(3, sync=False, **epochs), 44)  # of 8
+    # A step has 24, 16 and 8 pictures.
+    self.assertEqual(self._last_step(3, sync=True, **epochs), 15)
+    self.assertEqual(self._last_step(3, sync=True, replicas_to_aggregate=2, **epochs), 22)
+    self.assertEqual(self._last_step(3, sync=False, **epochs), 44)
 
   def testHeldOutPicturesDoNotCount(self):
     self.assertEqual(
         self._last_step(1, sync=True, num_epochs=1, batch_size=1, validation_examples=10), 40)
 
-  def testMaxStepsMayComeFirst(self):
+  def testMaxStepsMayEndBeforeTheEpochs(self):
     self.assertEqual(self._last_step(2, sync=True, num_epochs=100, max_steps=3), 3)
 
-  def testRecipeIsFittedToTheStepsThatAreLeft(self):
+  def testRecipeFollowsTheStepsOfTheEpochs(self):
     options = _options(data_dir=self.data_dir, recipe='fast', max_steps=50000, num_epochs=1)
     self.assertEqual(cifar10_train.recipe_of(options).augment, 'crop:4,flip')
     program.end_by_epochs(options, 1)
@@ -210,7 +212,7 @@ class EpochsTest(testing.SampleTestCase):
 
 
 class ClusterTest(testing.TrainerTestCase):
-  """Real processes."""
+  """Runs clusters of real processes."""
 
   def _command(self, *more):
     return [sys.executable, PROGRAM, '--data_dir=' + self.data_dir,
@@ -231,6 +233,7 @@ class ClusterTest(testing.TrainerTestCase):
     return ''
 
   def _await(self, what, condition):
+    """Waits until `condition()` is true; fails after WAIT_SECONDS with `what` and the output."""
     give_up = time.monotonic() + WAIT_SECONDS
     while not condition():
       with open(self.output) as file:
@@ -238,17 +241,20 @@ class ClusterTest(testing.TrainerTestCase):
       time.sleep(0.1)
 
   def _pid(self, task):
+    """Returns the process id of a task's latest start."""
     with open(self.output) as file:
       return int(re.findall(r'^%s: process (\d+)' % task, file.read(), re.MULTILINE)[-1])
 
   def _step(self, log='worker-0'):
+    """Returns the last step in a log; 0 if there is none."""
     steps = re.findall(r': step (\d+), loss', self._log(log))
     return int(steps[-1]) if steps else 0
 
   def _steps_seen(self, log):
+    """Returns the number of steps in a log, over all starts."""
     return len(re.findall(r': step \d+, loss', self._log(log)))
 
-  def testGoesOnWhenAnyTaskIsKilled(self):
+  def testTrainingContinuesWhenAnyTaskIsKilled(self):
     self._start('--max_steps=100000', '--save_checkpoint_steps=5', '--summary_steps=1',
                 '--connect_timeout_secs=%d' % WAIT_SECONDS)
     self._await('begin', lambda: self._step() >= 6 and self._step('worker-1') >= 6)
@@ -267,28 +273,28 @@ class ClusterTest(testing.TrainerTestCase):
     self.assertNotIn('Traceback', self._log('worker-0') + self._log('worker-1'))
     steps = testing.steps_of_events(self.train_dir)
     self.assertEqual(steps, sorted(steps))
-    self.assertGreater(len(set(steps)), 5)  # a chief that is killed had not written its last
-    self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'stopped')
-    # What was saved is what went on: the last checkpoint is of the step that the log ends with.
+    self.assertGreater(len(set(steps)), 5)  # a killed chief loses its last values
+    self.assertEqual(trainer_files.read_status(self.train_dir)['state'], 'stopped')
+    # The last checkpoint has the step that the log ends with.
     self.assertEqual(_tensors(self.train_dir)['global_step'], self._step())
 
   def _trains_to(self, last, *more):
-    """Runs a cluster to its end; returns the step."""
+    """Runs a cluster to its end; returns the step of the last checkpoint."""
     self._start(*more)
     self.assertEqual(self.process.wait(WAIT_SECONDS), 0)
     step = _tensors(self.train_dir)['global_step']
-    self.assertBetween(step, last, last + 2)  # others may be in the midst of a step
+    self.assertBetween(step, last, last + 2)  # other workers may be in a step
     for log in 'ps-0', 'worker-1':
       self.assertIn('Done.', self._log(log))
     return step
 
-  def testAnUpdateOfEachGradientAndAnEvaluator(self):
+  def testAsynchronousTrainingWithAnEvaluator(self):
     step = self._trains_to(
         12, '--local=ps:1,worker:2,evaluator:1', '--async', '--max_steps=12', '--num_examples=20',
         '--eval_interval_secs=1', '--eval_dir=' + self.train_dir + '/eval')
     self.assertIn('at step %d' % step, self._log('evaluator-0'))
 
-  def testABackupWorkerAndEpochs(self):
+  def testBackupWorkerWithEpochs(self):
     epoch = '--num_epochs=1', '--replicas_to_aggregate=1'
     self._trains_to(EXAMPLES // 4, *epoch)
     done = subprocess.run(self._command('--local=ps:1,worker:2', *epoch),
@@ -302,14 +308,14 @@ class ClusterTest(testing.TrainerTestCase):
     return subprocess.run(self._command(*more), env=environment, capture_output=True, text=True,
                           timeout=WAIT_SECONDS, check=False)
 
-  def testPeerThatIsNeverReached(self):
+  def testUnreachablePeerIsNamed(self):
     cluster = local_cluster.free_addresses({'ps': 1, 'worker': 1})
     done = self._task(cluster, 'worker', 0, '--connect_timeout_secs=1')
     self.assertEqual(done.returncode, 1)
     self.assertRegex(done.stderr, '^Error: ps 0 at %s was not reached within 1 seconds[^\n]*\n$'
                      % cluster['ps'][0])
 
-  def testWhatIsRefused(self):
+  def testUnknownTaskAndTooManyReplicasAreRefused(self):
     cluster = local_cluster.free_addresses({'ps': 1, 'worker': 2})
     for done, text in (
         (self._task(cluster, 'worker', 2), 'TF_CONFIG says that this is worker 2'),

@@ -1,4 +1,4 @@
-"""Tests of towers, on devices that the CPU is divided into."""
+"""Tests of towers, on virtual devices of the CPU."""
 import contextlib
 import glob
 import io
@@ -10,22 +10,20 @@ from unittest import mock
 import numpy as np
 
 import cifar10
-from cifar10_lib.network import precision
-from cifar10_lib.training import recipes
-from cifar10_lib.training import checkpoints
-from cifar10_lib.training import hooks
-from tests import testing
 import cifar10_train
 import cifar10_train_multi_gpu as multi
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.network import precision
+from cifar10_lib.training import checkpoints, hooks, recipes
+from tests import testing
 
 TWO = ['/cpu:0', '/cpu:1']
 EXAMPLES = testing.TrainerTestCase.EXAMPLES
 
 
 def _options(**changes):
-  """The flags' defaults, but small."""
+  """Returns the default flags with batches of 8 pictures, and `changes` applied."""
   return testing.defaults(
       cifar10, cifar10_train, multi, **dict({'batch_size': 8}, **changes))
 
@@ -35,7 +33,7 @@ def _session(cpus=2):
 
 
 def _values(directory):
-  """All values of a directory's event files: {tag: {step: scalar or None}}."""
+  """Returns the values of a directory's event files as {tag: {step: scalar}}."""
   found = {}
   for path in glob.glob(os.path.join(directory, 'events.*')):
     for event in tf.train.summary_iterator(path):
@@ -45,34 +43,39 @@ def _values(directory):
 
 
 def _gradients(build, options, batches):
-  """What a trainer makes of given batches.
+  """Builds a trainer's graph on given batches and evaluates its gradients.
+
+  Args:
+    build: function of `options` that returns the step and the loss.
+    options: the trainer's options.
+    batches: list of (images, labels), one for each tower.
 
   Returns:
-    The gradients by name of variable, the loss, and the batch size that the rate goes by.
+    A dict from variable name to gradient, the loss, and the batch size for the learning rate.
   """
-  made = {}
+  captured = {}
   def train(total_loss, step, batch_size, examples, recipe, dtype, parallel=recipes.ONE_DEVICE):
     optimizer = tf.train.GradientDescentOptimizer(1.0)
-    made['gradients'] = (parallel.compute_gradients(optimizer) if parallel.compute_gradients
-                         else optimizer.compute_gradients(total_loss))
-    made['batch_size'] = batch_size
+    captured['gradients'] = (parallel.compute_gradients(optimizer) if parallel.compute_gradients
+                             else optimizer.compute_gradients(total_loss))
+    captured['batch_size'] = batch_size
     return tf.no_op()
   with tf.Graph().as_default(), _session() as session, \
        mock.patch.object(cifar10_train, 'build_input', return_value=(batches, EXAMPLES)), \
        mock.patch.object(cifar10, 'train', train):
     _, loss = build(options)
     random = np.random.RandomState(5)
-    for variable in tf.trainable_variables():  # the same, whatever the graph's seeds are
+    for variable in tf.trainable_variables():  # the same values in each graph
       start = random.normal(size=variable.shape) * 0.05
       session.run(variable.initializer, {variable.initializer.inputs[1]: start})
-    names = [variable.op.name for _, variable in made['gradients']]
-    values, loss = session.run([[gradient for gradient, _ in made['gradients']], loss])
-  return dict(zip(names, values, strict=True)), loss, made['batch_size']
+    names = [variable.op.name for _, variable in captured['gradients']]
+    values, loss = session.run([[gradient for gradient, _ in captured['gradients']], loss])
+  return dict(zip(names, values, strict=True)), loss, captured['batch_size']
 
 
 class AverageTest(tf.test.TestCase):
 
-  def testMeanOfEach(self):
+  def testAveragesEachGradientOverTowers(self):
     random = np.random.RandomState(0)
     shapes = [2, 3], [4], []
     gradients = [[random.normal(size=shape).astype(np.float32) for shape in shapes]
@@ -88,8 +91,8 @@ class AverageTest(tf.test.TestCase):
     for i in range(3):
       self.assertAllClose(result[i], sum(tower[i] for tower in gradients) / 3)
 
-  def testTwoTowersAreOneWithTwiceTheBatch(self):
-    """The gradients, to 1e-6, and the loss."""
+  def testTwoTowersEqualOneWithTwiceTheBatch(self):
+    """Compares the gradients, with a tolerance of 1e-6, and the loss."""
     random = np.random.RandomState(1)
     images = random.normal(size=[128, 24, 24, 3]).astype(np.float32)
     labels = random.randint(10, size=128).astype(np.int32)
@@ -98,7 +101,7 @@ class AverageTest(tf.test.TestCase):
     one, loss, size = _gradients(cifar10_train.build, _options(batch_size=128), [(images, labels)])
     two, mean, both = _gradients(towers, _options(batch_size=64), list(zip(
         np.split(images, 2), np.split(labels, 2), strict=True)))
-    self.assertEqual((size, both), (128, 128))  # what the rate counts
+    self.assertEqual((size, both), (128, 128))  # batch size for the learning rate
     self.assertEqual(list(one), list(two))
     for name, gradient in one.items():
       self.assertAllClose(two[name], gradient, rtol=0, atol=1e-6)
@@ -108,7 +111,7 @@ class AverageTest(tf.test.TestCase):
 
 class DevicesTest(tf.test.TestCase):
 
-  def testByFlagOrByWhatIsThere(self):
+  def testDevicesFollowTheFlagAndTheGpusPresent(self):
     with mock.patch.object(multi, 'seen_gpus', return_value=[]):
       self.assertEqual(multi.choose_devices(2, 'auto'), TWO)
       with self.assertRaisesRegex(Failure, 'sees 0: none. Take fewer, or --tower_device=cpu'):
@@ -121,7 +124,7 @@ class DevicesTest(tf.test.TestCase):
         with self.assertRaisesRegex(Failure, '--num_gpus=3, but TensorFlow sees 2: /gpu:0, /gpu:1'):
           multi.choose_devices(3, kind)
 
-  def testWhereToAverage(self):
+  def testAveragingFollowsTheFlagAndTheDevices(self):
     gpus = ['/gpu:0', '/gpu:1']
     self.assertEqual(multi.choose_average('auto', TWO), 'cpu')
     self.assertEqual(multi.choose_average('auto', gpus), 'nccl')
@@ -132,8 +135,8 @@ class DevicesTest(tf.test.TestCase):
       with self.assertRaisesRegex(Failure, '--average_on=%s needs towers on GPUs' % wanted):
         multi.choose_average(wanted, TWO)
 
-  def testGraphForGpus(self):
-    """Where each op would go; such a graph can be built without them."""
+  def testEachOpHasItsDevice(self):
+    """Checks the device of each op. Building such a graph needs no GPU."""
     def batches(*_):
       return [(tf.zeros([2, 24, 24, 3]), tf.zeros([2], tf.int32)) for _ in range(2)], EXAMPLES
     for average, home in ('cpu', '/cpu:0'), ('gpu', '/gpu:0'), ('nccl', '/gpu:0'):
@@ -156,18 +159,18 @@ class DevicesTest(tf.test.TestCase):
 
 class StagedTest(tf.test.TestCase):
 
-  def testEachBatchOnceInOrder(self):
+  def testPrefetchGivesEachBatchOnceInOrder(self):
     with tf.Graph().as_default(), _session() as session:
       count = tf.get_variable('count', initializer=0)
       label = tf.reshape(count.assign_add(1), [1])
       image = tf.cast(tf.reshape(label, [1, 1]), tf.float32)
       with tf.device('/cpu:1'):
-        got = multi._prefetch(image, label)
+        prefetched = multi._prefetch(image, label)
       session.run(tf.global_variables_initializer())
       session.run(tf.get_collection(hooks.FILL))
-      again = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+      refill = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
       for number in range(1, 5):
-        (image, label), _ = session.run([got, again])
+        (image, label), _ = session.run([prefetched, refill])
         self.assertEqual((image, label), (number, number))
 
 
@@ -183,8 +186,8 @@ class TrainTest(testing.TrainerTestCase):
   def _tensors(self):
     return testing.tensors(checkpoints.find_latest(self.train_dir))
 
-  def testOneDeviceAndTowersGoOnFromOneAnother(self):
-    """With all that a checkpoint holds, under the same names, and TensorBoard's tags too."""
+  def testOneDeviceAndTowersResumeEachOther(self):
+    """Both programs write checkpoints with the same names and event files with the same tags."""
     self._train(cifar10_train, max_steps=2, recipe='fast')
     names, tags = set(self._tensors()), set(_values(self.train_dir))
     out = self._train(num_gpus=2, max_steps=4, recipe='fast')
@@ -200,8 +203,8 @@ class TrainTest(testing.TrainerTestCase):
     self._train(cifar10_train, max_steps=5, recipe='fast')
     self.assertEqual(self._tensors()['global_step'], 5)
 
-  def testMixup(self):
-    """Labels are shares then, in each tower."""
+  def testMixupGivesEachTowerClassProbabilities(self):
+    """The labels in each tower are float32 class probabilities."""
     with mock.patch.dict(cifar10.RECIPES, fast=lambda steps: recipes.fast(40000)._replace(
         max_steps=steps)), \
          mock.patch.object(cifar10, 'loss', wraps=cifar10.loss) as loss:
@@ -211,10 +214,10 @@ class TrainTest(testing.TrainerTestCase):
     self.assertEqual(set(_values(self.train_dir)['cross_entropy__raw_']), {1, 2})
 
   def testRateCountsExamples(self):
-    """At the same number of pictures seen, 1, 2 and 4 towers are on the same stair."""
-    def recipe(steps):  # 12 batches of 8 from one drop to the next
+    """After the same number of pictures, 1, 2 and 4 towers have the same learning rate."""
+    def recipe(steps):  # the rate drops every 12 batches of 8
       return cifar10.tutorial(steps)._replace(epochs_per_decay=1.0)
-    seen = {}
+    rates_at = {}
     with mock.patch.dict(cifar10.RECIPES, tutorial=recipe):
       for towers in 1, 2, 4:
         self.train_dir += str(towers)
@@ -222,24 +225,25 @@ class TrainTest(testing.TrainerTestCase):
           self._train(num_gpus=towers, max_steps=8 // towers)
         self._train(num_gpus=towers, max_steps=16 // towers)  # resumes
         rates = _values(self.train_dir)['learning_rate']
-        seen[towers] = {8 * towers * (step - 1): rate for step, rate in rates.items()}
-    self.assertAllClose(seen[1], {8 * i: 0.1 if i < 12 else 0.01 for i in range(16)})
+        rates_at[towers] = {8 * towers * (step - 1): rate for step, rate in rates.items()}
+    self.assertAllClose(rates_at[1], {8 * i: 0.1 if i < 12 else 0.01 for i in range(16)})
     for towers in 2, 4:
-      self.assertLen(seen[towers], 16 // towers)
-      self.assertAllClose(seen[towers], {at: seen[1][at] for at in seen[towers]})
+      self.assertLen(rates_at[towers], 16 // towers)
+      self.assertAllClose(
+          rates_at[towers], {pictures: rates_at[1][pictures] for pictures in rates_at[towers]})
 
-  def testInputThatEnds(self):
+  def testEndOfInputEndsTraining(self):
     out = self._train(num_gpus=2, batch_size=16, max_steps=50, num_epochs=1)
     self.assertIn('the input ended after --num_epochs=1, at step 3', out)
 
-  def testStagedTrains(self):
-    """As on GPUs: the batches that the towers see, and no other."""
+  def testPrefetchedInputTrains(self):
+    """Trains on prefetched batches, as on GPUs."""
     build = multi.build
     with mock.patch.object(multi, 'build', lambda *args, **more: build(*args, **more, staged=True)):
       self._train(num_gpus=2, max_steps=3)
     self.assertEqual(self._tensors()['global_step'], 3)
 
-  def testProgramRefusesGpusThatAreNotThere(self):
+  def testMissingGpusAreRefused(self):
     done = subprocess.run(
         [sys.executable, multi.__file__, '--num_gpus=9', '--tower_device=gpu',
          '--data_dir=' + self.data_dir, '--train_dir=' + self.train_dir],

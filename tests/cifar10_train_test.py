@@ -1,4 +1,4 @@
-"""Tests of the trainer: short runs on a small drawn data set."""
+"""Tests of the trainer: short runs on a sample data set."""
 import contextlib
 import glob
 import io
@@ -18,63 +18,62 @@ from absl import flags
 from absl.testing import flagsaver
 
 import cifar10
-from cifar10_lib.training import recipes
-from cifar10_lib.common import programs
-from cifar10_lib.training import checkpoints
-from cifar10_lib.training import hooks
 import cifar10_input
-from cifar10_lib.dataset import records, sample
-from tests import testing
 import cifar10_train
+from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import records, sample
+from cifar10_lib.training import checkpoints, hooks, recipes, trainer_files
+from tests import testing
 
 ROOT = os.path.dirname(os.path.abspath(cifar10_train.__file__))
 TRAIN_EXAMPLES = 90
 BATCH_SIZE = 16
 EMA = '/ExponentialMovingAverage'
-# Under this recipe a step leaves the weights as they are.
+# With this recipe, a step leaves the weights unchanged.
 RATE_OF_ZERO = mock.patch.dict(
     cifar10.RECIPES, tutorial=lambda steps: cifar10.tutorial(steps)._replace(learning_rate=0.0))
 
 
 def _events_of(directory):
+  """Yields the events of a directory's event files, in the order written."""
   for path in sorted(glob.glob(os.path.join(directory, 'events.*'))):
     yield from tf.train.summary_iterator(path)
 
 
 def _events(directory):
-  """All (step, tag) of a directory's event files, in the order of writing."""
+  """Returns (step, tag) of each value in a directory's event files, in the order written."""
   return [(event.step, value.tag) for event in _events_of(directory)
           for value in event.summary.value]
 
 
 def _values(directory, tag):
-  """The values of a scalar by step."""
+  """Returns a dict from step to the value of a scalar."""
   return {event.step: value.simple_value for event in _events_of(directory)
           for value in event.summary.value if value.tag == tag}
 
 
 def _losses(out):
-  """The losses that log lines give, as texts, by step."""
+  """Returns a dict from step to the loss in its log line, as text."""
   return {int(step): loss for step, loss in re.findall(r': step (\d+), loss = (\S+) ', out)}
 
 
 def _nan_at(step):
-  """A float32 scalar: NaN in the run that makes this step, else 1."""
-  before = tf.train.get_global_step()  # whatever depends on the result is computed ahead of it
+  """Returns a float32 scalar tensor: NaN in the run that makes this step, otherwise 1."""
+  before = tf.train.get_global_step()  # read before the update increments it
   return tf.where(tf.equal(before, step - 1), np.float32(np.nan), np.float32(1))
 
 
 def _loss_breaks_at(step):
-  """Has cifar10.loss give NaN in one step."""
+  """Patches cifar10.loss so that it returns NaN in one step."""
   loss = cifar10.loss
   return mock.patch.object(
       cifar10, 'loss', lambda *args, **options: loss(*args, **options) * _nan_at(step))
 
 
 def _update_breaks_at(step):
-  """Has the gradients, but not the loss, be NaN in one step."""
+  """Patches cifar10.loss so that its gradients, but not its value, are NaN in one step."""
   loss = cifar10.loss
   def broken(*args, **options):
     factor = _nan_at(step)
@@ -83,7 +82,7 @@ def _update_breaks_at(step):
   return mock.patch.object(cifar10, 'loss', broken)
 
 
-# A trainer whose input gives three batches, then stalls as a disk does that went away.
+# A trainer whose input gives three batches and then stalls, like a disk that went away.
 STALLING_TRAINER = '''
 from cifar10_lib.common import programs
 import cifar10_input
@@ -109,12 +108,12 @@ class TrainTest(testing.TrainerTestCase):
   EXAMPLES = TRAIN_EXAMPLES
 
   def _options(self, **changes):
-    """The flags' defaults, but small."""
+    """Returns the default flags for a short run, with `changes` applied."""
     return testing.defaults(cifar10, cifar10_train, **dict(
         dict(data_dir=self.data_dir, train_dir=self.train_dir, batch_size=BATCH_SIZE), **changes))
 
   def _train(self, build=cifar10_train.build, **changes):
-    """Trains; returns the exit code and what was printed."""
+    """Trains; returns the exit code and the output."""
     with contextlib.redirect_stdout(io.StringIO()) as out, \
          contextlib.redirect_stderr(io.StringIO()) as err:
       code = cifar10_train.train(self._options(**changes), build)
@@ -128,18 +127,18 @@ class TrainTest(testing.TrainerTestCase):
             for path in checkpoints.find_all(self.train_dir)]
 
   def _times(self):
-    """When each file but the lock, which taking may touch, was written."""
+    """Returns the modification time of each file, except the lock, which a start may touch."""
     return {name: os.stat(os.path.join(self.train_dir, name)).st_mtime_ns
             for name in os.listdir(self.train_dir) if name != 'trainer.lock'}
 
-  def testWhatLiesBesideCheckpoints(self):
-    """The classes' names; and what the run is called, with its hyper-parameters, in TensorBoard."""
+  def testClassNamesAndStatusLieBesideCheckpoints(self):
+    """The status also holds the run's name and hyper-parameters, and TensorBoard shows them."""
     self._train(max_steps=1, recipe='fast')
-    before = checkpoints.read_status(self.train_dir)
-    self.assertEqual(checkpoints.read_names(self.train_dir), list(sample.KINDS))
+    before = trainer_files.read_status(self.train_dir)
+    self.assertEqual(records.class_names(self.train_dir), list(sample.KINDS))
     self._train(max_steps=2, recipe='fast')
-    status = checkpoints.read_status(self.train_dir)
-    self.assertEqual(status['run'], before['run'])  # on going on it is the same run
+    status = trainer_files.read_status(self.train_dir)
+    self.assertEqual(status['run'], before['run'])  # a resumed run keeps its name
     self.assertStartsWith(status['run'], '/'.join(self.train_dir.split(os.sep)[-2:]) + ', ')
     expected = {**recipes.fast(2)._asdict(), 'recipe': 'fast', 'max_steps': 2,
                 'batch_size': BATCH_SIZE, 'use_fp16': False,
@@ -148,7 +147,7 @@ class TrainTest(testing.TrainerTestCase):
     self.assertEqual(status['hparams'], expected)
     steps = [step for step, tag in _events(self.train_dir)
              if tag == '_hparams_/session_start_info']
-    self.assertEqual(steps, [0, 1])  # not before what the first start wrote
+    self.assertEqual(steps, [0, 1])  # the second is not before the first start's values
 
   def testAccuracyOfTheBatchIsLoggedAndShown(self):
     _, out = self._train(max_steps=3, log_frequency=1, summary_steps=1)
@@ -156,7 +155,7 @@ class TrainTest(testing.TrainerTestCase):
     logged = {int(step): share for step, share in re.findall(
         r': step (\d+), .* accuracy (\S+),', out)}
     self.assertEqual(logged, {step: '%.2f' % shown[step] for step in (2, 3)})
-    for share in shown.values():  # of batches of BATCH_SIZE
+    for share in shown.values():  # a multiple of 1 / BATCH_SIZE
       self.assertAllClose(share * BATCH_SIZE, round(share * BATCH_SIZE))
 
   def testTrainsAndResumes(self):
@@ -187,7 +186,7 @@ class TrainTest(testing.TrainerTestCase):
     self.assertAllClose(_values(self.train_dir, 'learning_rate'), dict.fromkeys(range(1, 6), 0.1))
     starts = [event.step for event in _events_of(self.train_dir)
               if event.session_log.status == tf.SessionLog.START]
-    self.assertEqual(starts, [1, 4])  # from where TensorBoard drops what is older
+    self.assertEqual(starts, [1, 4])  # TensorBoard drops earlier values from these steps on
 
     files = self._times()
     for max_steps in 5, 4:
@@ -196,7 +195,7 @@ class TrainTest(testing.TrainerTestCase):
       self.assertIn('Nothing to do', out)
       self.assertEqual(self._times(), files)
 
-    # The smoothed loss goes on too. A summary may show it before or after the step's update.
+    # The smoothed loss continues too. A summary may show it before or after the step's update.
     smoothed = [0.0]
     for step in range(1, 6):
       smoothed.append(0.9 * smoothed[-1] + 0.1 * raw[step])
@@ -204,7 +203,7 @@ class TrainTest(testing.TrainerTestCase):
       self.assertLess(min(abs(shown - smoothed[step - 1]), abs(shown - smoothed[step])), 1e-4)
     self.assertAllClose(testing.tensors(self._path(5))['loss/total_loss/avg'], smoothed[5])
 
-  def testFastRecipeTrainsAndGoesOnFromAnother(self):
+  def testFastRecipeContinuesFromTheTutorials(self):
     self._train(max_steps=2)
     code, out = self._train(max_steps=6, recipe='fast', summary_steps=1, augment='crop:4..1')
     self.assertEqual(code, 0)
@@ -214,16 +213,16 @@ class TrainTest(testing.TrainerTestCase):
     rates = _values(self.train_dir, 'learning_rate')
     self.assertAllClose([rates[step] for step in (3, 4, 5, 6)],
                         [0.05 * (6 - done) / 5 for done in (2, 3, 4, 5)])
-    crops = _values(self.train_dir, 'input/batch_queue/crop')  # of the last batch made, so ahead
+    crops = _values(self.train_dir, 'input/batch_queue/crop')  # of the newest batch in the queue
     self.assertContainsSubset(crops.values(), [3, 2, 1])
     self.assertEqual(crops[6], 1)
-    # And back: the tutorial's needs no momentum.
+    # The tutorial's recipe continues in turn, and needs no momentum.
     self.assertEqual(self._train(max_steps=7)[0], 0)
     self.assertNotIn('conv1/weights/Momentum', testing.tensors(self._path(7)))
 
-  def testMomentumOfEveryStepButMovesOfOneInFour(self):
-    """Counted in the checkpoint, so that going on makes no difference."""
-    def earlier(steps):  # runs before there was a count
+  def testMuonUpdatesLocal3InEveryFourthStep(self):
+    """Each step changes the momentum. The checkpoint has the count, so a resume changes nothing."""
+    def earlier(steps):  # the recipe of checkpoints without a count
       return recipes.fast(steps)._replace(muon_every=1)
     with mock.patch.dict(cifar10.RECIPES, fast=earlier):
       self._train(max_steps=1, recipe='fast', train_dir=os.path.join(self.train_dir, 'earlier'))
@@ -231,37 +230,37 @@ class TrainTest(testing.TrainerTestCase):
         self._train(max_steps=2, recipe='fast',
                     train_dir=os.path.join(self.train_dir, 'earlier'))[0], 0)
     local3 = []
-    for max_steps in 1, 2, 4, 5, 6:  # each a start of its own
+    for max_steps in 1, 2, 4, 5, 6:  # each in a new start
       self._train(max_steps=max_steps, recipe='fast')
       tensors = testing.tensors(self._path(max_steps))
       self.assertEqual(tensors['local3/weights/Updates'], max_steps)
       local3.append((tensors['local3/weights'], tensors['local3/weights/Momentum']))
-    moves = [bool(np.any(one[0] != other[0])) for one, other in itertools.pairwise(local3)]
-    self.assertEqual(moves, [False, False, True, False])
+    moved = [bool(np.any(one[0] != other[0])) for one, other in itertools.pairwise(local3)]
+    self.assertEqual(moved, [False, False, True, False])
     for one, other in itertools.pairwise(local3):
       self.assertTrue(np.any(one[1] != other[1]))
 
-  def testMixup(self):
+  def testMixupGivesClassProbabilities(self):
     def recipe(steps):
       return recipes.fast(steps)._replace(mixup=0.2 if steps >= 3 else 0.0)
     with mock.patch.dict(cifar10.RECIPES, fast=recipe):
       for max_steps, dtype in (2, tf.int32), (3, tf.float32):
         with tf.Graph().as_default() as graph:
-          drawn, _ = cifar10_train.build_input(
+          input_batches, _ = cifar10_train.build_input(
               self._options(data_dir=self.data_dir, recipe='fast', max_steps=max_steps),
               batches=2)
-          for images, labels in drawn:
+          for images, labels in input_batches:
             self.assertEqual((images.dtype, labels.dtype), (tf.float32, dtype))
-          draws = [op for op in graph.get_operations() if op.type == 'RandomGamma']
-          self.assertLen(draws, 2 if dtype == tf.float32 else 0)  # a share for each batch
+          gamma_ops = [op for op in graph.get_operations() if op.type == 'RandomGamma']
+          self.assertLen(gamma_ops, 2 if dtype == tf.float32 else 0)  # one share for each batch
       with mock.patch.object(cifar10, 'loss', wraps=cifar10.loss) as loss:
         code, out = self._train(max_steps=100, num_epochs=1, recipe='fast', log_frequency=1)
     self.assertEqual(code, 0)
     self.assertEqual(loss.call_args.args[1].dtype, tf.float32)
-    last = -(-self.EXAMPLES // BATCH_SIZE)  # a batch that is smaller, too
+    last = -(-self.EXAMPLES // BATCH_SIZE)  # the last batch is smaller
     self.assertRegex(out, r': step %d, loss = \d\.\d\d ' % last)
 
-  def testRecipeDecidesWhatWasNotGiven(self):
+  def testRecipeDecidesFlagsThatAreNotGiven(self):
     fast, tutorial = recipes.fast(), cifar10.tutorial()
     for arguments, max_steps, augment in [
         (['--recipe=fast', '--augment=none'], fast.max_steps, 'none'),
@@ -280,12 +279,12 @@ class TrainTest(testing.TrainerTestCase):
       self.assertEqual(parsed.max_steps, max_steps)
 
   def testHeldOutPicturesAreNotTrainedOn(self):
-    """An epoch is as long as the pictures that are left: 90 - 45 in batches of 16."""
+    """An epoch has 90 - 45 pictures in batches of 16, so 3 steps."""
     code, out = self._train(num_epochs=1, validation_examples=45)
     self.assertEqual(code, 0)
     self.assertIn('at step 3;', out)
 
-  def testSummaries(self):
+  def testSummariesHaveTheirTagsAndSteps(self):
     self._train(max_steps=5, summary_steps=2)
     tags = {tag: [] for _, tag in _events(self.train_dir)}
     for step, tag in _events(self.train_dir):
@@ -302,7 +301,7 @@ class TrainTest(testing.TrainerTestCase):
     for graph in graphs:
       self.assertIn('conv1/weights', [node.name for node in graph.node])
 
-  def testEpochsCountStepsWhateverIsSummarised(self):
+  def testEpochsDoNotDependOnSummaries(self):
     for summary_steps in 1, 100:
       train_dir = os.path.join(self.train_dir, str(summary_steps))
       code, out = self._train(num_epochs=2, summary_steps=summary_steps, train_dir=train_dir)
@@ -310,12 +309,12 @@ class TrainTest(testing.TrainerTestCase):
       self.assertIn('the input ended', out)
       latest = checkpoints.find_latest(train_dir)
       self.assertEqual(checkpoints.step_of(latest), -(-2 * TRAIN_EXAMPLES // BATCH_SIZE))
-      self.assertEqual(checkpoints.read_status(train_dir)['state'], 'finished')
+      self.assertEqual(trainer_files.read_status(train_dir)['state'], 'finished')
     self.assertEqual(self._train(num_epochs=1, train_dir=train_dir)[0], 0)
     self.assertEqual(checkpoints.step_of(checkpoints.find_latest(train_dir)),
                      12 + 6)  # epochs count from each start
 
-  def testInputThatEndsEarlyIsAFailure(self):
+  def testInputThatEndsEarlyFails(self):
     inputs = cifar10_input.distorted_inputs
     def ending(data_dir, batch_size, num_epochs, **options):
       return inputs(data_dir, batch_size, 1, **options)
@@ -324,9 +323,9 @@ class TrainTest(testing.TrainerTestCase):
     self.assertEqual(code, 1)
     self.assertIn('the input ended at step 6, before --max_steps=100', out)
     self.assertEqual(self._steps(), [0, 6])
-    self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'failed')
+    self.assertEqual(trainer_files.read_status(self.train_dir)['state'], 'failed')
 
-  def testBadRecordIsTheErrorThatIsSeen(self):
+  def testBadRecordIsNamed(self):
     data_dir = tempfile.mkdtemp(dir=self.get_temp_dir())
     shutil.copytree(self.data_dir, data_dir, dirs_exist_ok=True)
     path = records.data_files(data_dir)[2]
@@ -336,7 +335,7 @@ class TrainTest(testing.TrainerTestCase):
     with self.assertRaisesRegex(Failure, 'data_batch_3.bin:4'):
       self._train(data_dir=data_dir, max_steps=50)
 
-  def testOtherNetworkIsRefused(self):
+  def testCheckpointOfAnotherNetworkIsRefused(self):
     with tf.Graph().as_default(), tf.Session() as session:
       tf.get_variable('conv1/weights', [7, 7, 3, 64])
       session.run(tf.global_variables_initializer())
@@ -352,7 +351,7 @@ class TrainTest(testing.TrainerTestCase):
     with self.assertRaisesRegex(Failure, 'model.ckpt-1'):
       self._train(max_steps=2)
 
-  def testCheckpointWithoutSmoothedLosses(self):
+  def testCheckpointWithoutSmoothedLossesResumes(self):
     self._train(max_steps=1)
     with tf.Graph().as_default(), tf.Session() as session:
       for name, value in testing.tensors(self._path(1)).items():
@@ -371,7 +370,7 @@ class TrainTest(testing.TrainerTestCase):
     self.assertEqual(tensors['global_step'], 2)
     self.assertAllEqual(tensors['conv1/weights'], expected['conv1/weights'])
 
-  def testKeepsTheLatestCheckpointsOverStarts(self):
+  def testKeepsTheLatestCheckpointsAcrossStarts(self):
     self._train(max_steps=3, save_checkpoint_steps=1, keep_checkpoints=2)
     self.assertEqual(self._steps(), [2, 3])
     self._train(max_steps=4, save_checkpoint_steps=1, keep_checkpoints=2)
@@ -382,7 +381,7 @@ class TrainTest(testing.TrainerTestCase):
     self._train(max_steps=2)
     moved = self.train_dir + '-moved'
     os.rename(self.train_dir, moved)
-    # Now, for a start saves it again.
+    # Read it now, because the next start saves it again.
     before = testing.tensors(os.path.join(moved, 'model.ckpt-2'))
     with RATE_OF_ZERO:
       code, out = self._train(train_dir=moved, max_steps=3)
@@ -400,8 +399,8 @@ class TrainTest(testing.TrainerTestCase):
                             rtol=1e-6, atol=1e-7)
 
   def testSecondTrainerIsRefused(self):
-    with checkpoints.exclusive(self.train_dir):
-      checkpoints.write_status(self.train_dir, 'training')
+    with trainer_files.exclusive(self.train_dir):
+      trainer_files.write_status(self.train_dir, 'training')
       files = self._times()
       with self.assertRaisesRegex(Failure, 'in use by another trainer .*%d' % os.getpid()):
         self._train(max_steps=2)
@@ -417,6 +416,7 @@ class TrainTest(testing.TrainerTestCase):
       self._check_seeds()
 
   def _check_seeds(self):
+    """Checks that runs with one seed agree bit for bit, and that a run with another differs."""
     runs, losses = [], []
     for i, seed in enumerate((7, 7, 8)):
       train_dir = os.path.join(self.train_dir, str(i))
@@ -441,9 +441,9 @@ class TrainTest(testing.TrainerTestCase):
     latest = checkpoints.find_latest(self.train_dir)
     for name, value in testing.tensors(latest).items():
       self.assertTrue(np.isfinite(value).all(), name)
-    self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'failed')
+    self.assertEqual(trainer_files.read_status(self.train_dir)['state'], 'failed')
 
-  def testLossThatIsNoNumberIsNamedWithItsStep(self):
+  def testNonFiniteLossIsNamedWithItsStep(self):
     def recipe(steps):
       return cifar10.tutorial(steps)._replace(learning_rate=1e30)
     with mock.patch.dict(cifar10.RECIPES, tutorial=recipe):
@@ -451,7 +451,7 @@ class TrainTest(testing.TrainerTestCase):
         self._train(max_steps=50, summary_steps=1)
     self.assertEqual(self._steps(), [0])
 
-  def testLossThatIsNoNumberIsExitCode1(self):
+  def testNonFiniteLossIsExitCode1(self):
     argv = ['program', '--data_dir', self.data_dir, '--train_dir', self.train_dir,
             '--batch_size=8', '--max_steps=9', '--save_checkpoint_steps=1']
     with flagsaver.flagsaver(), mock.patch.object(sys, 'argv', argv), _loss_breaks_at(3), \
@@ -464,18 +464,18 @@ class TrainTest(testing.TrainerTestCase):
     self.assertEqual(self._steps(), [0, 1, 2])
     for name, value in testing.tensors(self._path(2)).items():
       self.assertTrue(np.isfinite(value).all(), name)
-    self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'failed')
+    self.assertEqual(trainer_files.read_status(self.train_dir)['state'], 'failed')
 
-  def testUpdateThatBreaksTheWeightsIsNotSaved(self):
-    # It is the last one, so that no loss shows it.
+  def testNonFiniteWeightsAreNotSaved(self):
+    # The last step makes the update, so no loss shows it.
     with _update_breaks_at(3), self.assertRaisesRegex(Failure, 'weights .*NaN.* by step 3'):
       self._train(max_steps=3, save_checkpoint_steps=2)
     self.assertEqual(self._steps(), [0, 2])
     for name, value in testing.tensors(self._path(2)).items():
       self.assertTrue(np.isfinite(value).all(), name)
-    self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'failed')
+    self.assertEqual(trainer_files.read_status(self.train_dir)['state'], 'failed')
 
-  def testSignalBeforeTheFirstStep(self):
+  def testSignalBeforeTheFirstStepStops(self):
     def interrupted(options):
       os.kill(os.getpid(), signal.SIGTERM)
       return cifar10_train.build(options)
@@ -485,7 +485,7 @@ class TrainTest(testing.TrainerTestCase):
     self.assertEqual(self._steps(), [0])
 
   def testInterruptFinishesTheStep(self):
-    # Were it ignored, as in a job that a script put into the background, it would stay so.
+    # A background job of a script ignores SIGINT, and the trainer keeps it ignored.
     def handler(*_):
       pass
     self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, handler))
@@ -502,7 +502,7 @@ class TrainTest(testing.TrainerTestCase):
     self.assertIs(signal.getsignal(signal.SIGINT), handler)
 
   def testSecondSignalEndsAtOnce(self):
-    # As the batch of the step never comes, nothing but the signals can end it.
+    # The batch of step 4 never comes, so only the signals can end the program.
     process = subprocess.Popen(
         [sys.executable, '-c', STALLING_TRAINER, '--data_dir', self.data_dir,
          '--train_dir', self.train_dir, '--batch_size=8', '--log_frequency=1'],
@@ -515,14 +515,14 @@ class TrainTest(testing.TrainerTestCase):
     time.sleep(1)  # so that step 4 has begun
     for _ in range(2):
       process.send_signal(signal.SIGTERM)
-      time.sleep(0.5)  # two at once may count as one
+      time.sleep(0.5)  # two signals at once may count as one
     try:
       code = process.wait(timeout=15)
     except subprocess.TimeoutExpired:
       self.fail('the second signal did not end the program')
     self.assertIn(code, (-signal.SIGTERM, 128 + signal.SIGTERM))
 
-  def testSignalSavesAndTrainingGoesOnAfterIt(self):
+  def testSignalSavesACheckpointAndTrainingResumes(self):
     command = [sys.executable, cifar10_train.__file__, '--data_dir', self.data_dir,
                '--train_dir', self.train_dir, '--batch_size=8', '--log_frequency=1']
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -536,7 +536,7 @@ class TrainTest(testing.TrainerTestCase):
     self.assertIn('Caught SIGTERM', out)
     stopped = int(re.search(r'Stopped at step (\d+)', out)[1])
     self.assertEqual(testing.tensors(self._path(stopped))['global_step'], stopped)
-    self.assertEqual(checkpoints.read_status(self.train_dir)['state'], 'stopped')
+    self.assertEqual(trainer_files.read_status(self.train_dir)['state'], 'stopped')
     code, out = self._train(max_steps=stopped + 1)
     self.assertEqual(code, 0)
     self.assertIn('Continuing from %s' % self._path(stopped), out)

@@ -1,6 +1,6 @@
-"""Tests that the network may be changed: each edit that learners make first, on a copy.
+"""Tests the edits of the network that learners make first, each on a copy of the project.
 
-A copy with the edit trains, is evaluated, names a picture and is exported.
+The edited copy must train, evaluate, predict a picture and export.
 """
 import glob
 import os
@@ -27,7 +27,7 @@ BATCH_NORM = '''
     x = (x - mean) * tf.math.rsqrt(variance + 1e-3)
 '''
 
-# name: list of (file, text, its replacement).
+# Maps the name of an edit to a list of (file, text, replacement).
 EDITS = {
     'pictures of 20 pixels': [('cifar10_input.py', 'IMAGE_SIZE = 24', 'IMAGE_SIZE = 20')],
     'pictures of 28 pixels': [('cifar10_input.py', 'IMAGE_SIZE = 24', 'IMAGE_SIZE = 28')],
@@ -51,7 +51,7 @@ EDITS = {
     'twelve classes': [('cifar10_input.py', 'NUM_CLASSES = 10', 'NUM_CLASSES = 12')],
 }
 
-# All programs in one process: loading TensorFlow takes longer than what they do.
+# All programs run in one process, because loading TensorFlow takes longer than they do.
 PROGRAMS = r'''
 import os, sys
 data_dir, work, picture = sys.argv[1:]
@@ -76,7 +76,7 @@ class EditsTest(testing.SampleTestCase):
   EXAMPLES = 40
 
   def _edited(self, edits):
-    """Returns the directory of a copy of the project with the edits."""
+    """Copies the project and applies the edits; returns the directory of the copy."""
     copy = os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), 'copy')
     shutil.copytree(os.path.join(ROOT, 'cifar10_lib'), os.path.join(copy, 'cifar10_lib'),
                     ignore=shutil.ignore_patterns('*_test.py', '__pycache__'))
@@ -91,7 +91,7 @@ class EditsTest(testing.SampleTestCase):
         file.write(content.replace(text, replacement))
     return copy
 
-  def testEdits(self):
+  def testEditedNetworksWorkInAllPrograms(self):
     picture = os.path.join(self.root, 'picture.png')
     Image.fromarray(np.arange(48 * 40 * 3, dtype=np.uint8).reshape(48, 40, 3)).save(picture)
     for name, edits in EDITS.items():

@@ -1,4 +1,4 @@
-"""What tests of evaluation share: the network in numpy, and checkpoints that the tests write."""
+"""Helpers for tests of evaluation: the network in NumPy, and checkpoints that the tests write."""
 import contextlib
 import glob
 import io
@@ -19,12 +19,12 @@ EMA = '/ExponentialMovingAverage'
 
 
 def numpy_features(images, tensors, suffix):
-  """What the last layer sees, float64 [N, 192]: the network by its formulas.
+  """Returns the input of the last layer, float64 [N, 192], computed in NumPy.
 
   Args:
     images: float [N, 24, 24, 3], standardised.
-    tensors: dict of a checkpoint's arrays.
-    suffix: of the names to take, '' or '/ExponentialMovingAverage'.
+    tensors: dict from variable name to array.
+    suffix: suffix of the variable names to use, '' or '/ExponentialMovingAverage'.
   """
   def layer(name):
     return [tensors[name + kind + suffix].astype(np.float64) for kind in ('/weights', '/biases')]
@@ -37,7 +37,7 @@ def numpy_features(images, tensors, suffix):
                 for i in range(5) for j in range(5))
     return np.maximum(total + biases, 0)
 
-  def pool(x):  # even sizes: one row and column of padding, below and to the right
+  def pool(x):  # even sizes: SAME pads one row below and one column to the right
     padded = np.pad(x, [(0, 0), (0, 1), (0, 1), (0, 0)], constant_values=-np.inf)
     size = x.shape[1]
     return np.max([padded[:, i:i + size:2, j:j + size:2] for i in range(3) for j in range(3)], 0)
@@ -56,7 +56,7 @@ def numpy_features(images, tensors, suffix):
 
 
 def numpy_logits(images, tensors, suffix):
-  """The network's logits, float64 [N, 10]; arguments as `numpy_features`."""
+  """Returns the logits, float64 [N, 10]. The arguments are those of `numpy_features`."""
   features = numpy_features(images, tensors, suffix)
   weights, biases = (tensors['softmax_linear/' + kind + suffix].astype(np.float64)
                      for kind in ('weights', 'biases'))
@@ -64,7 +64,7 @@ def numpy_logits(images, tensors, suffix):
 
 
 def numpy_examples(path):
-  """Returns the standardised centres and the labels of a file's records."""
+  """Returns the standardised centres [N, 24, 24, 3] and the labels [N] of a file's records."""
   records = np.fromfile(path, np.uint8).reshape(-1, 3073)
   images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)[:, 4:28, 4:28] / 1.0
   mean, stddev = (f(images, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.std))
@@ -72,7 +72,7 @@ def numpy_examples(path):
 
 
 class EvalTestCase(testing.SampleTestCase):
-  """Writes checkpoints of random weights and evaluates them."""
+  """Base class that writes checkpoints of random weights and evaluates them."""
   TEST_EXAMPLES = TEST_EXAMPLES
 
   @classmethod
@@ -90,6 +90,7 @@ class EvalTestCase(testing.SampleTestCase):
     os.mkdir(self.train_dir)
 
   def random_tensors(self, seed=0, scale=0.05, averages=True):
+    """Returns random weights, and random averages if asked for, by variable name."""
     random = np.random.RandomState(seed)
     tensors = {}
     for name, shape in sorted(self.shapes.items()):
@@ -100,7 +101,7 @@ class EvalTestCase(testing.SampleTestCase):
     return tensors
 
   def save(self, step, changes=None, **options):
-    """Writes a checkpoint of random weights, but for `changes`; returns its arrays by name."""
+    """Writes a checkpoint of random weights with `changes` applied; returns its arrays by name."""
     tensors = dict(self.random_tensors(**options), **(changes or {}))
     with tf.Graph().as_default(), tf.Session() as session:
       for name, value in tensors.items():
@@ -112,45 +113,49 @@ class EvalTestCase(testing.SampleTestCase):
       saver.save(session, os.path.join(self.train_dir, 'model.ckpt'), step)
     return tensors
 
-  def save_predicting(self, step, images, kinds):
-    """As `save`, with a last layer that tells each of `images` to be a given kind.
+  def save_predicting(self, step, images, classes):
+    """Writes a checkpoint whose last layer predicts given classes for `images`.
 
     Args:
-      step: of the checkpoint.
-      images: float [N, 24, 24, 3], fewer than the last layer has inputs.
-      kinds: dict of suffixes of variables' names to int [N].
+      step: global step of the checkpoint.
+      images: float [N, 24, 24, 3]; N is at most 192, the number of inputs of the last layer.
+      classes: dict from suffix of variable names to the classes to predict, int [N].
+
+    Returns:
+      A dict from variable name to array.
     """
     changes = {}
-    for suffix, told in kinds.items():
+    for suffix, predicted in classes.items():
       features = numpy_features(images, self.random_tensors(), suffix)
-      weights = np.linalg.lstsq(features, np.eye(10)[told], rcond=None)[0]
+      weights = np.linalg.lstsq(features, np.eye(10)[predicted], rcond=None)[0]
       changes['softmax_linear/weights' + suffix] = weights.astype(np.float32)
       changes['softmax_linear/biases' + suffix] = np.zeros(10, np.float32)
     return self.save(step, changes)
 
   def options(self, **changes):
+    """Returns the evaluator's options, with `changes` applied."""
     return testing.defaults(cifar10, cifar10_eval, **dict(
         dict(data_dir=self.data_dir, checkpoint_dir=self.train_dir, eval_dir=self.eval_dir,
              run_once=True), **changes))
 
   def evaluate(self, **changes):
-    """Evaluates; returns what was printed."""
+    """Runs the evaluator; returns its standard output."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
       cifar10_eval.evaluate(self.options(**changes))
     return out.getvalue()
 
   def scores(self, out):
-    """The (hits, total, step) of each line."""
+    """Returns (hits, total, step) of each line in `out` with a precision."""
     found = re.findall(r'precision @ 1 = [\d.]+ \((\d+)/(\d+)\) at step (\d+)', out)
     return [tuple(map(int, groups)) for groups in found]
 
   def values(self):
-    """All values of summaries in --eval_dir."""
+    """Returns all summary values in --eval_dir."""
     return [value for path in glob.glob(os.path.join(self.eval_dir, 'events.*'))
             for event in tf.train.summary_iterator(path) for value in event.summary.value]
 
   def written(self):
-    """The value by (step, tag) of all scalars of the network as a whole in --eval_dir."""
+    """Returns a dict from (step, tag) to value of the scalars in --eval_dir, but none by class."""
     return {(event.step, value.tag): value.simple_value
             for path in glob.glob(os.path.join(self.eval_dir, 'events.*'))
             for event in tf.train.summary_iterator(path) for value in event.summary.value

@@ -1,4 +1,4 @@
-"""Tests that code of 2015 to 2018 drives these modules unchanged, from a notebook's process."""
+"""Tests that code written from 2015 to 2018 runs unchanged on these modules, in a notebook."""
 import os
 import re
 import subprocess
@@ -13,8 +13,8 @@ from tests import testing
 
 ROOT = os.path.dirname(os.path.abspath(cifar10.__file__))
 
-# Written as the tutorial's readers wrote it: own loops, hooks, a coordinator, towers, a graph that
-# is imported from the file beside a checkpoint. The command line is Jupyter's.
+# Code as the tutorial's readers wrote it: training loops, hooks, a coordinator, towers, and a graph
+# imported from the .meta file of a checkpoint. The command line is Jupyter's.
 OLD_CODE = r'''
 import math, os, re, sys
 directory = sys.argv[1]
@@ -142,7 +142,7 @@ for part in programs, train, evaluate, read_with_start_queue_runners, towers, im
   part()
 '''
 
-# First thing in a notebook, before anything has parsed flags.
+# Runs first in a notebook, before anything has parsed flags.
 FIRST_THING = '''
 import sys
 train_dir = sys.argv[1]
@@ -161,6 +161,7 @@ for function, flag in (cifar10_train.train, 'data_dir'), (cifar10_eval.evaluate,
 
 
 def run(code, directory):
+  """Runs code in a new process with one argument; returns the CompletedProcess."""
   environment = {name: value for name, value in os.environ.items()
                  if name != 'TF_CPP_MIN_LOG_LEVEL'}
   return subprocess.run([sys.executable, '-c', code, directory], capture_output=True, text=True,
@@ -173,7 +174,7 @@ class OldCodeTest(testing.SampleTestCase):
   def testOldCodeRuns(self):
     done = run(OLD_CODE, self.root)
     self.assertEqual(done.returncode, 0, done.stderr)
-    # TensorFlow's own log is there, because this code imports TensorFlow before our modules.
+    # stderr has TensorFlow's own log, because this code imports TensorFlow before our modules.
     self.assertNotIn('Traceback', done.stderr)
     out = done.stdout
     for line in ['trained 4 True', 'evaluated True', 'towers 10 2187500 0.1',
@@ -182,20 +183,20 @@ class OldCodeTest(testing.SampleTestCase):
       self.assertIn(line + '\n', out)
     self.assertEqual(out.count('read (6, 24, 24, 3) (5,)\n'), 2)
     self.assertRegex(out, r'precision @ 1 = \d\.\d{3} \(\d+/20\) at step 3')
-    # Each checkpoint of the program has its graph beside it.
+    # The trainer writes a .meta file for each checkpoint.
     files = os.listdir(os.path.join(self.root, 'program'))
     graphs = sorted(name for name in files if name.endswith('.meta'))
     self.assertEqual(graphs, ['model.ckpt-%d.meta' % step for step in (0, 1, 2, 3)])
     self.assertEmpty([name for name in files if re.search(r'\.new$|tmp', name)])
 
-  def testFirstThingInANotebook(self):
+  def testProgramsFailCleanlyFirstInANotebook(self):
     directory = self.get_temp_dir()
     done = run(FIRST_THING, directory)
     self.assertEqual((done.returncode, done.stderr), (0, ''))
-    self.assertEqual(done.stdout.count('Failure: '), 2)  # of what is missing, not of the flags
+    self.assertEqual(done.stdout.count('Failure: '), 2)  # about missing files, not about flags
     self.assertNotIn('Unparsed', done.stdout)
 
-  def testTheRecipeTakesItsNumbersFromTheConstants(self):
+  def testTutorialRecipeUsesTheConstants(self):
     recipe = cifar10.tutorial()
     self.assertIsInstance(recipe, recipes.Recipe)
     self.assertEqual(

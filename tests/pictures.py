@@ -1,4 +1,4 @@
-"""Pictures for tests of distortions, and reference results by numpy and scipy."""
+"""Makes pictures for tests of distortions, and reference results with NumPy and SciPy."""
 import math
 
 import numpy as np
@@ -6,16 +6,19 @@ from scipy import ndimage
 
 from cifar10_lib.common.tf1 import tf
 
-MANY = 2000  # pictures, for statistics of random draws
+MANY = 2000  # number of pictures for statistics of random draws
 
 
 def random_pictures(count, size=32, seed=0):
-  """Returns uint8 [count, size, size, 3] of independent random values."""
+  """Returns pictures of independent random values, uint8 [count, size, size, 3]."""
   return np.random.RandomState(seed).randint(0, 256, (count, size, size, 3)).astype(np.uint8)
 
 
 def smooth_pictures(count, size=32, seed=0):
-  """Returns float32 pictures without edges; all kinds of interpolation agree on them."""
+  """Returns pictures without edges, float32 [count, size, size, 3], 0 to 255.
+
+  All methods of interpolation agree on such pictures.
+  """
   noise = np.random.RandomState(seed).uniform(0, 255, (count, size, size, 3))
   smooth = ndimage.gaussian_filter(noise, (0, 3, 3, 0), mode='reflect')
   low, high = smooth.min(), smooth.max()
@@ -23,7 +26,7 @@ def smooth_pictures(count, size=32, seed=0):
 
 
 def ramp_pictures(count, size=32):
-  """Returns uint8 pictures with the column in red and the row in green, which reveal a move."""
+  """Returns uint8 pictures whose red is the column and whose green is the row of each pixel."""
   rows, columns = np.mgrid[:size, :size]
   ramp = np.stack([columns, rows, 0 * rows], axis=2).astype(np.uint8)
   return np.broadcast_to(ramp, [count, size, size, 3]).copy()
@@ -37,14 +40,14 @@ def run(function, *arrays, seed=1):
 
 
 def moved(picture, x, y, mode):
-  """Returns the picture with its pixel [i + y, j + x] at [i, j], padded by numpy."""
+  """Shifts a picture: pixel [i + y, j + x] moves to [i, j]. `mode` is the border mode of np.pad."""
   size, margin = len(picture), 3 * len(picture)
   padded = np.pad(picture, [(margin, margin), (margin, margin), (0, 0)], mode=mode)
   return padded[margin + y:margin + size + y, margin + x:margin + size + x]
 
 
 def sampled(picture, matrix, size, mode):
-  """Resamples a picture [S, S, C] by a matrix [3, 3], with scipy's interpolation."""
+  """Resamples a picture [S, S, C] through a matrix [3, 3], with SciPy's linear interpolation."""
   at = np.arange(size) - (size - 1) / 2
   x, y = np.meshgrid(at, at)
   points = matrix @ np.stack([x.ravel(), y.ravel(), np.ones(size * size)])
@@ -55,10 +58,16 @@ def sampled(picture, matrix, size, mode):
 
 
 def fit(candidates, error, pictures, distorted):
-  """Finds the draw behind each distorted picture: the candidate with the smallest error.
+  """Finds the random draw behind each distorted picture: the candidate with the smallest error.
+
+  Args:
+    candidates: list of possible draws.
+    error: function of a draw, a picture and its distorted copy; returns a float.
+    pictures: the originals.
+    distorted: their distorted copies, in the same order.
 
   Returns:
-    A list of the draws and a list of their errors.
+    The list of draws and the list of their errors.
   """
   pairs = list(zip(pictures, distorted, strict=True))
   draws = [min(candidates, key=lambda draw, pair=pair: error(draw, *pair)) for pair in pairs]
@@ -66,16 +75,16 @@ def fit(candidates, error, pictures, distorted):
 
 
 class DrawsTest(tf.test.TestCase):
-  """Adds a check of random draws."""
+  """Base class with a check of random draws."""
 
   def assertUniform(self, draws, low, high):
-    """Asserts that MANY draws fill low..high evenly, up to both ends, without correlation."""
+    """Asserts that MANY draws are uniform from `low` to `high`, and uncorrelated."""
     self.assertLen(draws, MANY)
     middle, half = (low + high) / 2, (high - low) / 2
-    away = (draws - middle) / half  # -1..1
-    self.assertAllInRange(away, -1.001, 1.001)
-    self.assertLess(away.min(), -0.98)
-    self.assertGreater(away.max(), 0.98)
-    self.assertNear(away.mean(), 0, 0.06)  # standard error 0.013
-    self.assertNear(away.std(), 1 / math.sqrt(3), 0.03)
-    self.assertLess(abs(np.corrcoef(away[1:], away[:-1])[0, 1]), 0.1)  # standard error 0.022
+    scaled = (draws - middle) / half  # -1..1
+    self.assertAllInRange(scaled, -1.001, 1.001)
+    self.assertLess(scaled.min(), -0.98)
+    self.assertGreater(scaled.max(), 0.98)
+    self.assertNear(scaled.mean(), 0, 0.06)  # standard error 0.013
+    self.assertNear(scaled.std(), 1 / math.sqrt(3), 0.03)
+    self.assertLess(abs(np.corrcoef(scaled[1:], scaled[:-1])[0, 1]), 0.1)  # standard error 0.022

@@ -1,4 +1,4 @@
-"""What tests share: a small data set, a directory, options, what was saved."""
+"""Helpers that several tests share: a sample data set, directories, options, saved values."""
 import contextlib
 import glob
 import os
@@ -8,36 +8,36 @@ import types
 
 from absl import flags
 
-from cifar10_lib.dataset import sample
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import sample
 
 
 def defaults(*modules, **changes):
-  """Returns the defaults of the flags that modules define, but for the changes."""
+  """Returns the default flags of the given modules, with `changes` applied."""
   defined = flags.FLAGS.flags_by_module_dict()
   options = {flag.name: flag.default for module in modules for flag in defined[module.__name__]}
   return types.SimpleNamespace(**dict(options, **changes))
 
 
 def steps_of_events(directory):
-  """Returns the steps of all values in a directory's event files, in the order of writing."""
+  """Returns the step of each summary in a directory's event files, in the order written."""
   steps = []
   for path in sorted(glob.glob(os.path.join(directory, 'events.*')), key=os.path.getmtime):
-    with contextlib.suppress(tf.errors.DataLossError):  # of a process that was killed
+    with contextlib.suppress(tf.errors.DataLossError):  # a killed process leaves a cut record
       steps += [event.step for event in tf.train.summary_iterator(path)
                 if event.HasField('summary')]
   return steps
 
 
 def tensors(path):
-  """Returns all that a checkpoint holds, by name."""
+  """Returns a dict from variable name to array, read from a checkpoint."""
   reader = tf.train.NewCheckpointReader(path)
   return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 class SampleTestCase(tf.test.TestCase):
-  """Has `data_dir`, a drawn data set, in `root`, a directory that all tests of the class share."""
-  EXAMPLES, TEST_EXAMPLES = 50, 20  # pictures for training, and in the test file
+  """Base class with a sample data set, `data_dir`, in `root`. All tests of a class share both."""
+  EXAMPLES, TEST_EXAMPLES = 50, 20  # numbers of training and test pictures
 
   @classmethod
   def setUpClass(cls):
@@ -53,7 +53,7 @@ class SampleTestCase(tf.test.TestCase):
 
 
 class TrainerTestCase(SampleTestCase):
-  """Has a new `train_dir` for each test, too."""
+  """Base class that also gives each test a new `train_dir`."""
   EXAMPLES = 96  # 12 batches of 8
 
   def setUp(self):

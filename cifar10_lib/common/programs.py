@@ -1,7 +1,7 @@
-"""How every program here starts and ends: strict flags, failures in one line, telling exit codes.
+"""Starts and ends every program: parses flags, prints failures in one line, sets the exit code.
 
   0      done
-  1      a failure, said in one line: what, which path or value, what to do next
+  1      failure; one line says what happened, to which path or value, and what to do
   2      wrong usage: an unknown flag, a stray argument, a value out of range
   128+n  ended by signal n after saving
 """
@@ -12,40 +12,35 @@ import sys
 
 from absl import app, flags
 
-
-SIGPIPE = 13  # which Windows has no name for
+SIGPIPE = 13  # Windows does not define signal.SIGPIPE
 
 
 class Failure(Exception):
-  """A failure that the user can mend, in one line: what, where, and what to do next."""
+  """A failure that the user can fix. Its text is one line: what, where, and what to do next."""
 
 
 def wrong_usage(problem):
-  """Says what is wrong with a command line, and ends the program with code 2."""
+  """Prints what is wrong with the command line, and ends the program with code 2."""
   print('%s (--help lists the flags)' % problem, file=sys.stderr)
   sys.exit(2)
 
 
 def parse_flags(argv, arguments=False):
-  """Parses the command line into absl's flags; anything that is no flag of ours ends the program.
+  """Parses a command line into absl's flags; returns the program's name and the arguments.
 
   Args:
-    argv: list of strings, the program's name first.
-    arguments: whether the program takes arguments beside flags, before, between or after them.
-
-  Returns:
-    A list of the program's name, and of the arguments.
+    argv: list of strings, starting with the program's name.
+    arguments: whether arguments may stand before, between and after the flags.
 
   Raises:
-    SystemExit: with code 2 on an unknown flag, a value out of range or a stray argument; with 0
-      after --help.
+    SystemExit: with code 2 for wrong usage, with code 0 after --help.
   """
   flags.FLAGS.set_gnu_getopt(arguments)
   try:
     rest = flags.FLAGS(argv)
   except flags.Error as error:
     wrong_usage(error)
-  except SystemExit:  # absl ends --help with 1
+  except SystemExit:  # absl exits with 1 after --help
     sys.exit(0)
   if len(rest) > 1 and not arguments:
     wrong_usage('unexpected argument %r: a flag is written --name=value' % rest[1])
@@ -53,13 +48,11 @@ def parse_flags(argv, arguments=False):
 
 
 def parsed(options):
-  """Returns options; absl's flags that no program has parsed are marked as parsed first.
+  """Returns options, and marks absl's flags as parsed if no program has parsed them.
 
-  A notebook's command line (Jupyter's -f) is not ours: its flags have their defaults, and what was
-  assigned.
-
-  Args:
-    options: absl's FlagValues, or anything else with the flags' names as attributes.
+  Options are these flags, or anything with their names as attributes. In a notebook nothing parses
+  the command line, which is Jupyter's (-f kernel.json). The flags then have their defaults, or the
+  values that were assigned.
   """
   if isinstance(options, flags.FlagValues) and not options.is_parsed():
     options.mark_as_parsed()
@@ -67,23 +60,21 @@ def parsed(options):
 
 
 def run(main, arguments=False):
-  """Parses the command line, calls `main(argv)` and exits with the code that it returns, or 0.
+  """Parses the command line, calls `main(argv)` and exits with the code that it returns.
 
-  Args:
-    main: function from the program's name and arguments to an exit code or None.
-    arguments: as for `parse_flags`.
+  `argv` and `arguments` are those of `parse_flags`. None as a code means 0.
   """
   def guarded(argv):
     try:
       code = main(argv)
-      sys.stdout.flush()  # here, where a reader that has gone is no bug
+      sys.stdout.flush()  # inside the try: the reader may have closed the pipe
       return code
     except Failure as failure:
       sys.stdout.flush()
       print('Error: %s' % failure, file=sys.stderr)
       return 1
-    except BrokenPipeError:  # who reads our output has enough: head, or a pager that was left
-      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
       return 128 + SIGPIPE
     except KeyboardInterrupt:
       return 128 + signal.SIGINT

@@ -1,6 +1,6 @@
-"""Tests for programs and tf1: exit codes, failures in one line, silence when all is well.
+"""Tests of programs and tf1: exit codes, failures in one line, no output of TensorFlow's own.
 
-Each program here runs in a process of its own, for exit codes and streams are what is tested.
+Each program runs in its own process, because the tests check exit codes and streams.
 """
 import os
 import subprocess
@@ -37,8 +37,8 @@ def main(argv):
 programs.run(main)
 '''
 
-# TensorFlow as quiet as the programs have it, in a process that it starts too (a notebook's
-# `!python cifar10_train.py`). Lines that are no greetings, or come later, are not held back.
+# TensorFlow prints no greeting, neither here nor in a child process (a notebook's
+# `!python cifar10_train.py`). Other lines, and all later lines, are printed.
 QUIET = '''
 import os
 import subprocess
@@ -52,14 +52,14 @@ with tf.train.MonitoredTrainingSession() as session:
   while True:
     print(session.run(value).decode(), end='')
 subprocess.run([sys.executable, '-c', 'from cifar10_lib.common import tf1'], check=True)
-with tf1._stderr_without([b'a greeting']):
+with tf1.stderr_without([b'a greeting']):
   os.write(2, b'this is a greeting for you\\nkept\\n')
 os.write(2, b'later: a greeting\\n')
 '''
 
 
 def execute(program, *arguments, **environment):
-  """Runs a program, in Python, with the project's modules; returns the CompletedProcess."""
+  """Runs Python code that can import the project; returns the CompletedProcess."""
   env = {name: value for name, value in os.environ.items() if name != 'TF_CPP_MIN_LOG_LEVEL'}
   env.update(environment, PYTHONPATH=ROOT, PYTHONUNBUFFERED='')
   return subprocess.run([sys.executable, '-c', textwrap.dedent(program), *arguments], env=env,
@@ -68,12 +68,12 @@ def execute(program, *arguments, **environment):
 
 class AppTest(tf.test.TestCase):
 
-  def testSuccess(self):
+  def testSuccessIsExitCode0(self):
     result = execute(PROGRAM, '--count=2')
     self.assertEqual((result.returncode, result.stderr), (0, ''))
     self.assertEqual(result.stdout, 'argv 1 count 2\n')
 
-  def testWrongUsage(self):
+  def testWrongUsageIsExitCode2(self):
     for arguments, text in [
         (['--cuont=2'], 'cuont'),  # the flag is misspelt
         (['--count=0'], 'count'),  # out of range
@@ -93,14 +93,14 @@ class AppTest(tf.test.TestCase):
     self.assertEqual(result.stderr, 'Error: /some/file: 7 bytes are missing. Fetch it again.\n')
     self.assertEqual(result.stdout, 'argv 1 count 1\n')
 
-  def testReturnedCode(self):
+  def testReturnedCodeIsTheExitCode(self):
     self.assertEqual(execute(PROGRAM, '--what=three').returncode, 3)
 
-  def testInterrupt(self):
+  def testInterruptIsExitCode130(self):
     result = execute(PROGRAM, '--what=interrupt')
     self.assertEqual((result.returncode, result.stderr), (130, ''))
 
-  def testReaderThatHasEnoughIsNoBug(self):
+  def testClosedPipeIsExitCode141(self):
     program = """
         from cifar10_lib.common import programs
         def main(argv):
@@ -116,7 +116,7 @@ class AppTest(tf.test.TestCase):
       self.assertEqual(process.stderr.read(), '')
     self.assertEqual(process.returncode, 141)  # 128 + SIGPIPE
 
-  def testArgumentsBesideFlags(self):
+  def testArgumentsBesideFlagsAreAccepted(self):
     program = PROGRAM.replace('programs.run(main)', 'programs.run(main, arguments=True)')
     self.assertNotEqual(program, PROGRAM)
     result = execute(program, 'a.png', '--count=2', '-', 'b.png')
@@ -124,14 +124,14 @@ class AppTest(tf.test.TestCase):
     self.assertEqual(result.stdout, 'argv 4 count 2\n')
     self.assertEqual(execute(program, 'a.png', '--cuont=2').returncode, 2)
 
-  def testBugShowsWhereItIs(self):
+  def testBugShowsATraceback(self):
     result = execute(PROGRAM, '--what=bug')
     self.assertEqual(result.returncode, 1)
     self.assertIn('Traceback', result.stderr)
     self.assertIn('ZeroDivisionError', result.stderr)
     self.assertNotIn('Error: ', result.stderr.splitlines()[0])
 
-  def testHelp(self):
+  def testHelpShowsTheDocstringAndFlags(self):
     result = execute(PROGRAM, '--help')
     self.assertEqual((result.returncode, result.stderr), (0, ''))
     self.assertIn('A program with two flags.', result.stdout)
@@ -141,17 +141,17 @@ class AppTest(tf.test.TestCase):
 
 class TensorFlowTest(tf.test.TestCase):
 
-  def testQuietAndNotDeaf(self):
+  def testOnlyGreetingsAreDropped(self):
     result = execute(QUIET)
     self.assertEqual((result.returncode, result.stdout), (0, 'abab'))
     self.assertEqual(result.stderr, 'kept\nlater: a greeting\n')
 
-  def testOverride(self):
+  def testLogLevelCanBeOverridden(self):
     result = execute('from cifar10_lib.common import tf1', TF_CPP_MIN_LOG_LEVEL='0')
     self.assertEqual(result.returncode, 0)
     self.assertNotEmpty(result.stderr)
 
-  def testGraphMode(self):
+  def testGraphModeIsOn(self):
     self.assertFalse(tf.executing_eagerly())
 
 

@@ -1,4 +1,4 @@
-"""Tests of how TensorFlow is loaded: quickly, quietly, and with what a process asks for."""
+"""Tests of loading TensorFlow: quietly, without Keras, and with the user's settings."""
 import os
 import platform
 import subprocess
@@ -21,8 +21,8 @@ def run(code, **changes):
 
 class LoadingTest(tf.test.TestCase):
 
-  def testQuietAndWithoutKeras(self):
-    """What a program sees: no greeting, no Keras."""
+  def testImportIsQuietAndWithoutKeras(self):
+    """Imports print no greeting and load no Keras."""
     code = '''
 import sys, gc
 from cifar10_lib.common import tf1
@@ -33,27 +33,42 @@ print('keras' in sys.modules, 'matplotlib' in sys.modules, gc.isenabled())
 '''
     self.assertEqual(run(code), (0, '[[6.]]\nFalse False True\n', ''))
 
-  def testWhatTheImportMadeIsNotSearchedForGarbageAgain(self):
-    """A few thousand objects are the program's own; TensorFlow's are hundreds of thousands."""
+  def testGarbageCollectorSkipsImportedObjects(self):
+    """TensorFlow has hundreds of thousands of objects, a program itself a few thousand."""
     code = ('import gc; from cifar10_lib.common import tf1; '
             'print(len(gc.get_objects()) < 20000, gc.get_freeze_count())')
     few, frozen = run(code)[1].split()
     self.assertEqual(few, 'True')
     self.assertGreater(int(frozen), 100000)
 
-  def testKerasComesWhenItIsAskedFor(self):
-    for ask in ('import tensorflow; layers = tensorflow.keras.layers',
-                'from tensorflow.keras import layers', 'from keras import layers'):
-      code = 'from cifar10_lib.common import tf1; %s; print(layers.Dense(3).units)' % ask
-      self.assertEqual(run(code, TF_CPP_MIN_LOG_LEVEL='3')[:2], (0, '3\n'), ask)
+  def testKerasLoadsOnDemand(self):
+    for statement in ('import tensorflow; layers = tensorflow.keras.layers',
+                      'from tensorflow.keras import layers', 'from keras import layers'):
+      code = 'from cifar10_lib.common import tf1; %s; print(layers.Dense(3).units)' % statement
+      self.assertEqual(run(code, TF_CPP_MIN_LOG_LEVEL='3')[:2], (0, '3\n'), statement)
 
-  def testKerasThatIsThereStays(self):
+  def testLoadedKerasStays(self):
     code = ('import sys, keras; from cifar10_lib.common import tf1; '
             'print(sys.modules["keras"] is keras)')
     self.assertEqual(run(code, TF_CPP_MIN_LOG_LEVEL='3')[:2], (0, 'True\n'))
 
+  def testEveryLevelButZeroIsQuiet(self):
+    """TF_CPP_MIN_LOG_LEVEL=0 shows the greetings; 1 to 3 show as little as no level."""
+    code = '''
+import os
+from cifar10_lib.common.tf1 import tf
+value = tf.train.string_input_producer(['a'], num_epochs=1).dequeue()
+with tf.train.MonitoredTrainingSession() as session:
+  print(session.run(value), os.environ['TF_CPP_MIN_LOG_LEVEL'])
+'''
+    for level in '123':
+      self.assertEqual(run(code, TF_CPP_MIN_LOG_LEVEL=level), (0, "b'a' %s\n" % level, ''))
+    code, out, err = run(code, TF_CPP_MIN_LOG_LEVEL='0')
+    self.assertEqual((code, out), (0, "b'a' 0\n"))
+    self.assertIn('cuda', err.lower())
+
   def testOneDnnIsOnUnlessItIsTurnedOff(self):
-    """oneDNN takes the place of convolutions in the graph that is run: its ops tell."""
+    """oneDNN replaces convolutions in the graph that runs, as the names of ops show."""
     code = '''
 from cifar10_lib.common.tf1 import tf
 with tf.device('/cpu:0'):

@@ -1,12 +1,5 @@
-"""Checks and unpacks the archive of CIFAR-10; trusts nothing in it.
-
-  DATA_DIR/cifar-10-batches-bin.unfinished   the directory while it is filled
-  DATA_DIR/cifar-10-batches-bin              complete: the eight files
-
-One rename finishes the directory, so an interrupted run never leaves it half filled.
-"""
+"""Unpacks the archive of CIFAR-10; trusts nothing in it. `download` lists the paths."""
 import contextlib
-import hashlib
 import os
 import shutil
 import sys
@@ -16,8 +9,6 @@ import zlib
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.dataset.records import BIN_FILES, DIRECTORY, FILES, RECORD_BYTES
-
-BLOCK_BYTES = 1 << 16  # bytes read at once
 
 # The largest files that unpacking writes. A .bin file of CIFAR-10 has 30,730,000 bytes.
 MAX_BIN_BYTES = 64 << 20
@@ -58,43 +49,10 @@ def replacing(directory):
     shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def sha256_of(path):
-  """Returns the SHA-256 of a file in hex (str); takes about 1 ms per MB."""
-  digest = hashlib.sha256()
-  with open(path, 'rb') as file:
-    for block in iter(lambda: file.read(BLOCK_BYTES), b''):
-      digest.update(block)
-  return digest.hexdigest()
-
-
-def check(archive, total, sha256):
-  """Checks the hash of an archive, which the user may have placed by hand.
-
-  Args:
-    archive: path of the file.
-    total: expected size in bytes, for the message; None if unknown.
-    sha256: expected SHA-256 in lower-case hex.
-
-  Raises:
-    Failure: the file has another hash.
-  """
-  got = sha256_of(archive)
-  if got != sha256:
-    raise Failure('%s (%d bytes) has sha256 %s, expected %s%s. If you trust it, run again with '
-                  '--data_sha256=%s; if not, move it away and run again to download it.' % (
-                      archive, os.path.getsize(archive), got, sha256,
-                      ' (%d bytes)' % total if total else '', got))
-
-
 def _member_file(member, taken):
-  """Returns which of the eight file names a member unpacks to, or None for the directory itself.
+  """Returns which of the eight files a tarfile.TarInfo is, or None for the directory itself.
 
-  Args:
-    member: tarfile.TarInfo.
-    taken: names already unpacked.
-
-  Raises:
-    Failure: the member is anything else.
+  Raises Failure if it is anything else, or one of `taken`, the names already unpacked.
   """
   folder, _, name = member.name.removeprefix('./').partition('/')
   if member.isdir() and not name and folder in ('.', DIRECTORY):

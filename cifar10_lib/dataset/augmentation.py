@@ -3,7 +3,8 @@
 `parse` reads the value of --augment. `distort` prepares pictures for training, `evaluate` for
 evaluation and prediction. A strength may change during training, as in crop:4..1. Strong
 distortions at the start prevent overfitting; weak ones at the end match the undistorted pictures
-of evaluation. The argument `progress` of `distort` is the share of training that is done.
+of evaluation. The argument `progress` of `distort` is the share of training that is done; the
+function `training_progress` returns it.
 
   images = distort(images, parse('crop,flip,colour'))
   images = evaluate(images)
@@ -15,11 +16,8 @@ from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import distortions
 
-IMAGE_SIZE = distortions.IMAGE_SIZE
+IMAGE_SIZE = 24  # pixels; height and width of the network's input, as in cuda-convnet
 VIEWS = (1, 2, 10, 18)  # the numbers of views of a picture that `views` can cut
-
-
-# Which distortions, and how strong.
 
 
 class Kind(NamedTuple):
@@ -71,14 +69,10 @@ def _numbers(name, text):
     numbers = tuple(float(part) for part in text.split('-'))
   except ValueError:
     return None
-  valid = len(numbers) == len(KINDS[name].strength) and numbers == tuple(sorted(numbers))
-  valid = valid and all(0 <= number <= MAX_STRENGTH for number in numbers)  # neither nan nor inf
-  if KINDS[name].unit == PIXELS:
-    valid = valid and numbers[0] == int(numbers[0])
-  if name == 'scale':
-    valid = valid and numbers[0] >= 1
-  if 'flip' in name:
-    valid = valid and numbers[0] <= 1
+  least, most = 1 if name == 'scale' else 0, 1 if 'flip' in name else MAX_STRENGTH
+  valid = (len(numbers) == len(KINDS[name].strength) and numbers == tuple(sorted(numbers))
+           and all(least <= number <= most for number in numbers)  # neither nan nor inf
+           and (KINDS[name].unit != PIXELS or numbers[0].is_integer()))
   return numbers if valid else None
 
 
@@ -109,15 +103,12 @@ def strength_at(name, strength, progress):
   if not isinstance(strength, Change):
     return strength
   progress = tf.clip_by_value(tf.cast(progress, tf.float32), 0, 1)
-  found = []
-  for first, last in zip(*strength, strict=True):
-    distance = abs(last - first)
-    if KINDS[name].unit == PIXELS:
-      done = tf.cast(tf.minimum(tf.floor((distance + 1) * progress), distance), tf.int32)
-      found.append(int(first) + (done if last > first else -done))
-    else:
-      found.append(first + (last - first) * progress)
-  return tuple(found)
+  if KINDS[name].unit != PIXELS:
+    return tuple(first + (last - first) * progress for first, last in zip(*strength, strict=True))
+  (first,), (last,) = strength
+  distance = abs(last - first)
+  done = tf.cast(tf.minimum(tf.floor((distance + 1) * progress), distance), tf.int32)
+  return (int(first) + (done if last > first else -done),)
 
 
 def parse(text):
@@ -134,7 +125,7 @@ def parse(text):
   Raises:
     Failure: a name is unknown or occurs twice, or a strength is not valid for it.
   """
-  found = {}
+  strengths = {}
   for item in text.split(',') if text.strip() not in ('', 'none') else []:
     name, _, strength = item.strip().partition(':')
     if name == 'colour' and strength:
@@ -143,16 +134,43 @@ def parse(text):
       if each not in KINDS:
         raise Failure('unknown distortion %r; known are colour, %s, or none alone.'
                       % (item.strip(), ', '.join(KINDS)))
-      if each in found:
+      if each in strengths:
         raise Failure('%s is there twice.' % each)
-      found[each] = _strength(each, strength)
-  return tuple(found.items())
+      strengths[each] = _strength(each, strength)
+  return tuple(strengths.items())
 
 
 TUTORIAL = parse('crop,flip,colour')
 
 
-# From uint8 pictures to the input of the network.
+def training_progress(augment, max_steps, steps_per_batch):
+  """Returns the share of the steps that are done when a batch is made, and shows what changes.
+
+  Call it where the batch is made: running the result counts the batch. It needs
+  `tf.local_variables_initializer()` once the global step has its value.
+
+  Args:
+    augment: what `parse` returned.
+    max_steps: steps of the whole training; None: strengths keep their first value.
+    steps_per_batch: how far the global step moves while this input makes one batch.
+
+  Returns:
+    A float32 scalar, 0 to 1; 0.0 where no strength changes.
+  """
+  changing = [(name, strength) for name, strength in augment if isinstance(strength, Change)]
+  if not changing or not max_steps:
+    return 0.0
+  # The global step lags behind the queues by an amount that varies. With a count of batches, every
+  # run with one seed makes the same batches, and that of step n for step n.
+  step = tf.train.get_or_create_global_step()
+  count = tf.Variable(lambda: tf.cast(step, tf.float64) / steps_per_batch, name='batches_made',
+                      trainable=False, collections=[tf.GraphKeys.LOCAL_VARIABLES])
+  now, counted = [tf.cast(batches * (steps_per_batch / max_steps), tf.float32)
+                  for batches in (count, count.assign_add(1) - 1)]
+  for name, strength in changing:
+    for number in strength_at(name, strength, now):
+      tf.summary.scalar(name, number)
+  return counted
 
 
 def centre(images, size=IMAGE_SIZE):

@@ -16,7 +16,6 @@ import numpy as np
 
 from cifar10_lib.common.tf1 import tf
 
-IMAGE_SIZE = 24  # pixels; height and width of the network's input, as in cuda-convnet
 BORDERS = ('REFLECT', 'NEAREST', 'WRAP', 'CONSTANT')
 RADIANS = math.pi / 180  # radians per degree
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green, blue: ITU-R BT.601
@@ -80,14 +79,14 @@ def _from_centre(size):
   return np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]], np.float32)
 
 
-def _apply_border(places, length, border):
+def _apply_border(indices, length, border):
   """Maps int32 indices outside 0..length - 1 to indices inside, by the border mode."""
   if border == 'REFLECT':
-    places = tf.math.floormod(places, 2 * length)
-    return tf.minimum(places, 2 * length - 1 - places)
+    indices = tf.math.floormod(indices, 2 * length)
+    return tf.minimum(indices, 2 * length - 1 - indices)
   if border == 'WRAP':
-    return tf.math.floormod(places, length)
-  return tf.clip_by_value(places, 0, length - 1)
+    return tf.math.floormod(indices, length)
+  return tf.clip_by_value(indices, 0, length - 1)
 
 
 def _gather_pixels(images, matrices, size, border):
@@ -99,13 +98,13 @@ def _gather_pixels(images, matrices, size, border):
     images, border = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]]), 'NEAREST'
   height, width, depth = images.shape[1:]
 
-  def places(axis, shown, length):
-    at = np.arange(shown, dtype=np.float32) - (shown - 1) / 2
-    found = matrices[:, axis, axis, tf.newaxis] * at + matrices[:, axis, 2:] + (length - 1) / 2
-    # If length - shown is odd, all places are halves; 0.25 rounds them down, as `centre` does.
-    return _apply_border(tf.cast(tf.floor(found + 0.25), tf.int32), length, border)  # [B, shown]
+  def indices(axis, count, length):
+    at = np.arange(count, dtype=np.float32) - (count - 1) / 2
+    exact = matrices[:, axis, axis, tf.newaxis] * at + matrices[:, axis, 2:] + (length - 1) / 2
+    # If length - count is odd, all indices are halves; 0.25 rounds them down, as `centre` does.
+    return _apply_border(tf.cast(tf.floor(exact + 0.25), tf.int32), length, border)  # [B, count]
 
-  x, y = places(0, size[1], width), places(1, size[0], height)
+  x, y = indices(0, size[1], width), indices(1, size[0], height)
   first = tf.range(tf.shape(images)[0])[:, tf.newaxis, tf.newaxis] * (height * width)  # [B, 1, 1]
   index = first + y[:, :, tf.newaxis] * width + x[:, tf.newaxis]  # [B, *size], into all pixels
   return tf.gather(tf.reshape(images, [-1, depth]), index)
@@ -144,46 +143,6 @@ def warp(images, matrices, size, smooth, border='REFLECT'):
 def _cast(images, dtype):
   """Rounds float32 to uint8 within 0..255, or returns float32 unchanged."""
   return tf.saturate_cast(tf.round(images), dtype) if dtype == tf.uint8 else images
-
-
-def _geometric(matrices, smooth):
-  """Makes a distortion of pictures from a function that draws matrices."""
-  def distortion(images, strength, border='REFLECT'):
-    drawn = matrices(tf.shape(images)[0], strength)
-    return warp(images, drawn, images.shape[1:3], smooth, border)
-  distortion.__doc__ = """Warps each picture by its own matrix from `%s`.
-
-  Args:
-    images: uint8 or float32 [B, H, W, C].
-    strength: the second argument of that function, in its unit.
-    border: border mode, as for `warp`.
-
-  Returns:
-    [B, H, W, C] of the same dtype.
-  """ % matrices.__name__
-  return distortion
-
-
-translate = _geometric(random_translation, smooth=False)
-rotate = _geometric(random_rotation, smooth=True)
-scale = _geometric(random_scaling, smooth=True)
-flip_left_right = _geometric(random_horizontal_flip, smooth=False)
-flip_up_down = _geometric(random_vertical_flip, smooth=False)
-
-
-def crop(images, pixels, size=IMAGE_SIZE):
-  """Cuts a square out of each picture, -pixels..pixels off the centre along x and along y.
-
-  Args:
-    images: uint8 or float32 [B, H, W, C].
-    pixels: whole number. If it is above (H - size) / 2, as 4 is for size 28 or 30 of 32, a square
-      may reach beyond the picture. The picture is then reflected at the border.
-    size: height and width of the square, pixels.
-
-  Returns:
-    [B, size, size, C] of the same dtype.
-  """
-  return warp(images, random_translation(tf.shape(images)[0], pixels), [size, size], smooth=False)
 
 
 # Colour, noise and cutout: from uint8 or float32 [B, H, W, C], in grey levels, to the same.

@@ -14,12 +14,28 @@ from tests.pictures import MANY, random_pictures, run, smooth_pictures
 NUMPY_BORDERS = {'REFLECT': 'symmetric', 'NEAREST': 'edge', 'WRAP': 'wrap', 'CONSTANT': 'constant'}
 
 
+def warped(draw, smooth=False):
+  """Returns a function that warps pictures by the matrices that `draw(count, strength)` returns."""
+  def distortion(images, strength, border='REFLECT', size=None):
+    matrices = draw(tf.shape(images)[0], strength)
+    sides = [size, size] if size else images.shape[1:3]
+    return distortions.warp(images, matrices, sides, smooth, border)
+  return distortion
+
+
+translate = warped(distortions.random_translation)
+rotate = warped(distortions.random_rotation, smooth=True)
+scale = warped(distortions.random_scaling, smooth=True)
+flip_left_right = warped(distortions.random_horizontal_flip)
+flip_up_down = warped(distortions.random_vertical_flip)
+
+
 class GeometryTest(testing.DrawsTest):
 
   def testTranslateCopiesPixels(self):
     for border, mode in NUMPY_BORDERS.items():
       pictures = random_pictures(20)
-      moved = run(lambda x, b=border: distortions.translate(x, 3, b), pictures)
+      moved = run(lambda x, b=border: translate(x, 3, b), pictures)
       self.assertEqual(moved.dtype, np.uint8)
       for before, after in zip(pictures, moved, strict=True):
         places = [(x, y) for x in range(-3, 4) for y in range(-3, 4)
@@ -27,7 +43,7 @@ class GeometryTest(testing.DrawsTest):
         self.assertLen(places, 1, border)
 
   def testTranslateDrawsEveryPlaceForEachPicture(self):
-    moved = run(lambda x: distortions.translate(x, 3, 'NEAREST'), testing.ramp_pictures(MANY))
+    moved = run(lambda x: translate(x, 3, 'NEAREST'), testing.ramp_pictures(MANY))
     x, y = moved[:, 16, 16, 0].astype(int) - 16, moved[:, 16, 16, 1].astype(int) - 16
     counts = np.zeros([7, 7])
     np.add.at(counts, (x + 3, y + 3), 1)
@@ -39,7 +55,7 @@ class GeometryTest(testing.DrawsTest):
 
   def testCropIsAWindowOfThePicture(self):
     pictures = random_pictures(50)
-    crops = run(lambda x: distortions.crop(x, 4), pictures)
+    crops = run(lambda x: translate(x, 4, size=24), pictures)
     self.assertEqual((crops.shape, crops.dtype), ((50, 24, 24, 3), np.uint8))
     found = set()
     for before, after in zip(pictures, crops, strict=True):
@@ -53,14 +69,14 @@ class GeometryTest(testing.DrawsTest):
     """Crops are windows of the picture, reflected at the border: by 4 pixels from size 25 up."""
     padded = np.pad(testing.ramp_pictures(1)[0], [(4, 4), (4, 4), (0, 0)], mode='symmetric')
     for size in 20, 24, 25, 28, 30:
-      crops = run(lambda x, s=size: distortions.crop(x, 4, s), testing.ramp_pictures(900))
+      crops = run(lambda x, s=size: translate(x, 4, size=s), testing.ramp_pictures(900))
       places = range((32 - size) // 2, (32 - size) // 2 + 9)
       windows = {padded[y:y + size, x:x + size].tobytes() for y in places for x in places}
       self.assertTrue(windows == {crop.tobytes() for crop in crops}, size)
 
   def testFlips(self):
     pictures = random_pictures(MANY, size=4)
-    for function, axis in (distortions.flip_left_right, 2), (distortions.flip_up_down, 1):
+    for function, axis in (flip_left_right, 2), (flip_up_down, 1):
       for probability in 0.0, 0.5, 1.0:
         flipped = run(lambda x, f=function, p=probability: f(x, p), pictures)
         mirrored = np.all(flipped == np.flip(pictures, axis), axis=(1, 2, 3))
@@ -71,7 +87,7 @@ class GeometryTest(testing.DrawsTest):
   def testRotate(self):
     """scipy's rotation by the best angle differs by less than 2 grey levels."""
     pictures = smooth_pictures(6)
-    turned = run(lambda x: distortions.rotate(x, 15.0), pictures)
+    turned = run(lambda x: rotate(x, 15.0), pictures)
     def error(angle, before, after):
       other = ndimage.rotate(before, angle, reshape=False, order=1, mode='reflect')
       return np.abs(other - after)[4:-4, 4:-4].max()
@@ -82,7 +98,7 @@ class GeometryTest(testing.DrawsTest):
   def testScale(self):
     """scipy's affine map by the best factor differs by less than 2 grey levels."""
     pictures = smooth_pictures(6)
-    scaled = run(lambda x: distortions.scale(x, 1.4), pictures)
+    scaled = run(lambda x: scale(x, 1.4), pictures)
     def error(factor, before, after):
       matrix = np.diag([1 / factor, 1 / factor, 1])
       offset = [15.5 - 15.5 / factor, 15.5 - 15.5 / factor, 0]
@@ -110,7 +126,7 @@ class GeometryTest(testing.DrawsTest):
         for before, after in zip(pictures, moved, strict=True):
           self.assertAllEqual(after, testing.moved(before, x, y, mode))
     with self.assertRaisesRegex(ValueError, "'MIRROR', but must be one of REFLECT"):
-      distortions.translate(pictures, 1, 'MIRROR')
+      translate(pictures, 1, 'MIRROR')
 
   def testWarpInterpolates(self):
     """Rotation, scaling and translation in one warp agree with scipy within 0.01 grey levels.
@@ -258,11 +274,11 @@ class MixupTest(tf.test.TestCase):
 class EachDistortionTest(tf.test.TestCase):
 
   FUNCTIONS = {
-      'translate': (distortions.translate, [2], [0]),
-      'rotate': (distortions.rotate, [15.0], [0.0]),
-      'scale': (distortions.scale, [1.3], [1.0]),
-      'flip_left_right': (distortions.flip_left_right, [0.5], [0.0]),
-      'flip_up_down': (distortions.flip_up_down, [0.5], [0.0]),
+      'translate': (translate, [2], [0]),
+      'rotate': (rotate, [15.0], [0.0]),
+      'scale': (scale, [1.3], [1.0]),
+      'flip_left_right': (flip_left_right, [0.5], [0.0]),
+      'flip_up_down': (flip_up_down, [0.5], [0.0]),
       'brightness': (distortions.brightness, [63.0], [0.0]),
       'contrast': (distortions.contrast, [0.2, 1.8], [1.0, 1.0]),
       'saturation': (distortions.saturation, [0.2, 1.8], [1.0, 1.0]),

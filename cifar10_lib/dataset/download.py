@@ -9,6 +9,7 @@ One rename finishes each stage. An interrupted run leaves no incomplete file und
 This module does not need TensorFlow.
 """
 import contextlib
+import hashlib
 import http.client
 import itertools
 import os
@@ -24,11 +25,7 @@ from tqdm import tqdm
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.dataset import archive as archives
-from cifar10_lib.dataset.archive import BLOCK_BYTES, sha256_of
-from cifar10_lib.dataset.records import (
-    BIN_FILES, DIRECTORY, RECORD_BYTES, check_data, is_html)
-# Old users of this module; goes when they import records.
-from cifar10_lib.dataset.records import META_FILE, class_names  # noqa: F401
+from cifar10_lib.dataset.records import BIN_FILES, DIRECTORY, RECORD_BYTES, check_data, is_html
 
 # The archive. TensorFlow Datasets lists this size and hash in url_checksums/cifar10.txt.
 DATA_URL = 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz'
@@ -36,6 +33,7 @@ ARCHIVE = 'cifar-10-binary.tar.gz'
 ARCHIVE_BYTES = 170052171
 ARCHIVE_SHA256 = 'c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd'
 UNPACKED_BYTES = 60000 * RECORD_BYTES
+BLOCK_BYTES = 1 << 16  # read at once
 
 # The host sends 70 to 90 kB/s to some users, and sometimes closes the connection.
 TIMEOUT_SECONDS = 30  # without a single byte
@@ -59,20 +57,16 @@ def locked(data_dir):
     os.makedirs(data_dir, exist_ok=True)
     lock = filelock.FileLock(os.path.join(data_dir, '.lock'))
     try:
-      lock.acquire(timeout=0)
+      acquired = lock.acquire(timeout=0)
     except filelock.Timeout:
       archives.say('Waiting for another program that is filling %s.' % data_dir)
-      lock.acquire()
+      acquired = lock.acquire()
   except OSError as error:
     raise Failure('Cannot write to %s: %s. Choose another --data_dir.' % (
         data_dir, error.strerror)) from error
-  try:
+  with acquired:
     yield
-  finally:
-    lock.release()
 
-
-# Fetching.
 
 def _by_hand(archive):
   return ('Or download %s with a browser and place it at %s, or pass --data_url=sample for a small '
@@ -84,13 +78,7 @@ def _size(path):
 
 
 def _with_progress(blocks, have, total):
-  """Yields `blocks` and shows the progress: a bar on a terminal, lines elsewhere.
-
-  Args:
-    blocks: iterable of bytes.
-    have: number of bytes that an earlier try brought.
-    total: size of the archive in bytes, or None if unknown.
-  """
+  """Yields `blocks`; shows progress from `have` to `total` bytes: a bar on a terminal, or lines."""
   started = said = time.monotonic()
   text = '{n_fmt}B' + (' of {total_fmt}B, {remaining} left' if total else '') + ', {rate_fmt}'
   done = have
@@ -110,14 +98,8 @@ def _with_progress(blocks, have, total):
 def _open(url, have, total):
   """Requests the archive from byte `have` on, or from byte 0 if the host cannot do that.
 
-  Args:
-    url: https, http or file URL.
-    have: number of bytes that an earlier try brought.
-    total: size of the archive in bytes, or None if unknown.
-
-  Returns:
-    (response, start, size): the open response; its first byte's place in the archive, `have` or 0;
-    the archive's size in bytes, or None.
+  Returns the open response, its first byte's place in the archive (`have` or 0), and the archive's
+  size in bytes. The size, like `total`, is None if unknown.
   """
   request = urllib.request.Request(url, headers={'Range': 'bytes=%d-' % have} if have else {})
   try:
@@ -141,11 +123,7 @@ def _open(url, have, total):
 
 
 def _fetch_once(url, part, total):
-  """Tries once to complete the file `part` with the archive at `url`.
-
-  Raises:
-    OSError, ValueError or http.client.HTTPException: the try failed; `part` keeps what arrived.
-  """
+  """Tries once to complete the file `part`. A failed try raises, and `part` keeps what arrived."""
   response, start, size = _open(url, _size(part), total)
   with response:
     blocks = iter(lambda: response.read(BLOCK_BYTES), b'')
@@ -186,6 +164,25 @@ def _fetch(url, part, total):
       url, part, problem, _size(part), _by_hand(part[:-len('.part')])))
 
 
+def sha256_of(path):
+  """Returns the SHA-256 of a file in hex (str); takes about 1 ms per MB."""
+  digest = hashlib.sha256()
+  with open(path, 'rb') as file:
+    for block in iter(lambda: file.read(BLOCK_BYTES), b''):
+      digest.update(block)
+  return digest.hexdigest()
+
+
+def _check_placed(archive, total, sha256):
+  """Raises Failure if an archive, which the user may have placed by hand, has another hash."""
+  got = sha256_of(archive)
+  if got != sha256:
+    raise Failure('%s (%d bytes) has sha256 %s, expected %s%s. If you trust it, run again with '
+                  '--data_sha256=%s; if not, move it away and run again to download it.' % (
+                      archive, os.path.getsize(archive), got, sha256,
+                      ' (%d bytes)' % total if total else '', got))
+
+
 def _download(url, archive, total, sha256):
   """Downloads `url` to the path `archive`, which appears only once its hash is verified."""
   part = archive + '.part'
@@ -203,8 +200,6 @@ def _download(url, archive, total, sha256):
   os.replace(part, archive)
   print('Successfully downloaded', ARCHIVE, os.path.getsize(archive), 'bytes.', flush=True)
 
-
-# The whole process.
 
 def _check_space(data_dir, archive):
   """Raises Failure if the disk lacks room for what is still to be downloaded and unpacked."""
@@ -249,7 +244,7 @@ def maybe_download_and_extract(data_dir, data_url=DATA_URL, data_sha256=None, nu
             ARCHIVE_BYTES, ARCHIVE_SHA256)
         _check_space(data_dir, archive)
         if os.path.exists(archive):
-          archives.check(archive, total, sha256)
+          _check_placed(archive, total, sha256)
         else:
           _download(data_url, archive, total, sha256)
         archives.unpack(archive, directory)

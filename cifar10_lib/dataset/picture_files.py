@@ -29,33 +29,23 @@ _BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, Ke
            OverflowError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
-def _in_folder(folder):
-  """Returns the paths of the pictures in a folder and its subfolders, sorted; skips hidden ones."""
-  found = []
-  for directory, folders, files in os.walk(folder):
-    folders[:] = sorted(name for name in folders if not name.startswith('.'))
-    found += [os.path.join(directory, name) for name in sorted(files)
-              if name.lower().endswith(ENDINGS) and not name.startswith('.')]
-  return found
-
-
 def find(sources):
   """Returns the paths of the pictures that a command line names (list of str).
 
   Args:
-    sources: list of files, folders, patterns (not every shell expands them) and '-'.
+    sources: list of files, folders, patterns (not every shell expands them) and '-'. A folder
+      stands for the pictures in it and its subfolders, sorted, without hidden ones.
 
   Returns:
     A list of paths. It keeps a source without pictures, so that `read` reports the problem.
   """
   paths = []
   for source in sources:
-    if os.path.isdir(source):
-      found = _in_folder(source)
-    elif glob.has_magic(source) and not os.path.exists(source):
-      found = sorted(glob.glob(source))
-    else:
-      found = [source]
+    found = [] if os.path.exists(source) else sorted(glob.glob(source))
+    for directory, folders, files in os.walk(source):  # nothing if it is no folder
+      folders[:] = sorted(name for name in folders if not name.startswith('.'))
+      found += [os.path.join(directory, name) for name in sorted(files)
+                if name.lower().endswith(ENDINGS) and not name.startswith('.')]
     paths += found or [source]
   return paths
 
@@ -89,13 +79,13 @@ def read(path):
     raise Failure('%s has no picture in it whose name ends in %s.' % (path, ', '.join(ENDINGS)))
   try:
     # Pillow seeks in a file, and a pipe does not allow that. Memory does.
-    if path == STDIN and sys.stdin is None:  # closed
-      raise Failure('Standard input is closed. Name a file, or redirect one into it.')
-    if path == STDIN:
-      content = sys.stdin.buffer.read()
-    else:
+    if path != STDIN:
       with open(path, 'rb') as file:
         content = file.read()
+    elif sys.stdin:
+      content = sys.stdin.buffer.read()
+    else:
+      raise Failure('Standard input is closed. Name a file, or redirect one into it.')
   except OSError as error:
     raise Failure('%s cannot be read: %s.' % (path, error.strerror)) from error
   try:

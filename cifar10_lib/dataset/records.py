@@ -35,8 +35,6 @@ class Part(NamedTuple):
 WHOLE = Part()
 
 
-# Checks.
-
 def _way_out(directory):
   """Says what to do about missing data; names another CIFAR version in or beside `directory`."""
   for name in 'cifar-10-batches-py', 'cifar-100-binary', 'cifar-100-python':
@@ -54,17 +52,16 @@ def is_html(head):
 
 def _size_problem(size, head):
   """Returns why a file of `size` bytes that starts with `head` holds no whole records, or ''."""
-  if not size:
-    return 'empty'
   if is_html(head):
     return 'an HTML page (an error page of a web server?), not pictures'
-  if size % RECORD_BYTES:
-    problem = '%d bytes is not a multiple of %d (%d records + %d bytes)' % (
-        size, RECORD_BYTES, size // RECORD_BYTES, size % RECORD_BYTES)
-    if size % CIFAR100_RECORD_BYTES == 0:
-      problem += '; is this CIFAR-100 (%d-byte records)?' % CIFAR100_RECORD_BYTES
-    return problem
-  return ''
+  count, rest = divmod(size, RECORD_BYTES)
+  if not rest:
+    return '' if count else 'empty'
+  problem = '%d bytes is not a multiple of %d (%d records + %d bytes)' % (
+      size, RECORD_BYTES, count, rest)
+  if size % CIFAR100_RECORD_BYTES == 0:
+    problem += '; is this CIFAR-100 (%d-byte records)?' % CIFAR100_RECORD_BYTES
+  return problem
 
 
 def _check_file(path, num_classes):
@@ -113,8 +110,6 @@ def check_data(directory, num_classes=10):
   return {name: _check_file(os.path.join(directory, name), num_classes) for name in BIN_FILES}
 
 
-# Files and class names.
-
 def find_directory(data_dir):
   """Returns the directory that holds the .bin files (str).
 
@@ -125,10 +120,8 @@ def find_directory(data_dir):
     `data_dir` if it holds data_batch_1.bin or test_batch.bin; else `data_dir`/cifar-10-batches-bin,
     whether it exists or not.
   """
-  for name in TRAIN_FILES[0], TEST_FILE:
-    if os.path.isfile(os.path.join(data_dir, name)):
-      return data_dir
-  return os.path.join(data_dir, DIRECTORY)
+  inside = [os.path.join(data_dir, name) for name in (TRAIN_FILES[0], TEST_FILE)]
+  return data_dir if any(map(os.path.isfile, inside)) else os.path.join(data_dir, DIRECTORY)
 
 
 def data_files(data_dir, eval_data=False):
@@ -165,8 +158,6 @@ def class_names(directory, count=10):
   return names[:count] + ['class %d' % label for label in range(len(names), count)]
 
 
-# Records.
-
 def _load(path):
   """Maps a file into memory, uint8 [N, RECORD_BYTES]."""
   return np.memmap(path, np.uint8, 'r').reshape(-1, RECORD_BYTES)
@@ -184,7 +175,7 @@ def count_records(paths):
       raise Failure('%s: no such file. Pass the directory that holds %s as data_dir.'
                     % (path, DIRECTORY))
     size = os.path.getsize(path)
-    if size == 0 or size % RECORD_BYTES:
+    if not size or size % RECORD_BYTES:
       raise Failure('%s: %d bytes is not a whole number of records of %d bytes. Move it away and '
                     'fetch the data set again.' % (path, size, RECORD_BYTES))
     counts.append(size // RECORD_BYTES)
@@ -213,15 +204,16 @@ def hold_out(paths, validation_examples):
     Failure: the files do not split this way.
   """
   counts = count_records(paths)
-  each, rest = divmod(validation_examples, len(paths))
-  if rest or each >= min(counts):
+  files, least, most = len(paths), min(counts), max(counts)
+  each, rest = divmod(validation_examples, files)
+  if rest or each >= least:
     raise Failure('--validation_examples=%d cannot be held out of %d files of %d records. Take a '
-                  'multiple of %d, less than %d.' % (validation_examples, len(paths), min(counts),
-                                                     len(paths), len(paths) * min(counts)))
-  if each and min(counts) != max(counts):
+                  'multiple of %d, less than %d.' % (
+                      validation_examples, files, least, files, files * least))
+  if each and least != most:
     raise Failure('--validation_examples=%d needs files of one size; those here have %d to %d '
-                  'records.' % (validation_examples, min(counts), max(counts)))
-  return Part(skip_last=each), Part(skip_first=min(counts) - each)
+                  'records.' % (validation_examples, least, most))
+  return Part(skip_last=each), Part(skip_first=least - each)
 
 
 def read_pictures(paths, part, numbers):
@@ -235,12 +227,10 @@ def read_pictures(paths, part, numbers):
   Returns:
     uint8 [M, HEIGHT, WIDTH, DEPTH].
   """
-  kept = [_load(path) for path in paths]
-  kept = [records[part.skip_first:len(records) - part.skip_last] for records in kept]
+  kept = [_load(path)[part.skip_first:-part.skip_last or None] for path in paths]  # None: the end
   starts = np.cumsum([0] + [len(records) for records in kept])
-  pictures = np.empty([len(numbers), HEIGHT, WIDTH, DEPTH], np.uint8)
-  for picture, number in zip(pictures, numbers, strict=True):
-    file = np.searchsorted(starts, number, side='right') - 1
-    planes = kept[file][number - starts[file], LABEL_BYTES:].reshape(DEPTH, HEIGHT, WIDTH)
-    picture[:] = planes.transpose(1, 2, 0)
-  return pictures
+  files = np.searchsorted(starts, numbers, side='right') - 1
+  found = [kept[file][number - starts[file], LABEL_BYTES:]
+           for file, number in zip(files, numbers, strict=True)]
+  planes = np.array(found, np.uint8).reshape(-1, DEPTH, HEIGHT, WIDTH)
+  return planes.transpose(0, 2, 3, 1)

@@ -11,6 +11,7 @@ which IEEE 754 rounds in one way only. NumPy's policy freezes RandomState's stre
 """
 import math
 import os
+import pathlib
 
 import numpy as np
 
@@ -36,71 +37,38 @@ It is not CIFAR-10, and no result on it is a result on CIFAR-10.</p>
 '''
 
 
-# The shapes. Each function takes arrays of coordinates, x to the right and y down, in units of the
-# radius. It returns each point's distance from the shape, negative inside.
-
 def _box(x, y, left, right, top, bottom):
   return np.maximum(np.maximum(left - x, x - right), np.maximum(top - y, y - bottom))
 
 
 def _sides(x, y, count, inner):
-  """Returns distances [count, ...] to the sides of a regular polygon that stands on one side.
-
-  `inner` is the distance of the sides from the centre.
-  """
-  turns = [2 * math.pi * i / count for i in range(count)]
+  """Returns distances [count, ...] to the sides, `inner` from the centre, of a regular polygon."""
+  turns = [2 * math.pi * i / count for i in range(count)]  # the polygon stands on the first side
   return np.stack([np.float32(math.sin(t)) * x + np.float32(math.cos(t)) * y - inner
                    for t in turns])
 
 
-def _circle(x, y):
-  return np.sqrt(x * x + y * y) - 0.9
+# The shapes by name. Each function takes arrays of coordinates, x to the right and y down, in units
+# of the radius. It returns each point's distance from the shape, negative inside.
+KINDS = {
+    'circle': lambda x, y: np.sqrt(x * x + y * y) - 0.9,
+    'ring': lambda x, y: np.abs(np.sqrt(x * x + y * y) - 0.75) - 0.2,
+    'square': lambda x, y: _box(x, y, -0.8, 0.8, -0.8, 0.8),
+    'triangle': lambda x, y: _sides(x, y, 3, 0.5).max(axis=0),
+    'diamond': lambda x, y: (np.abs(x) + np.abs(y) - 1) * np.float32(math.sqrt(0.5)),
+    # A point of a pentagram lies outside at most one side of its inner pentagon.
+    'star': lambda x, y: np.sort(_sides(x, -y, 5, 0.35), axis=0)[-2],
+    'cross': lambda x, y: np.minimum(_box(x, y, -0.9, 0.9, -0.28, 0.28),
+                                     _box(x, y, -0.28, 0.28, -0.9, 0.9)),
+    'tee': lambda x, y: np.minimum(_box(x, y, -0.85, 0.85, -0.85, -0.35),
+                                   _box(x, y, -0.25, 0.25, -0.85, 0.85)),
+    'stripes': lambda x, y: _box(x, np.minimum(np.abs(y), np.abs(np.abs(y) - 0.7)),
+                                 -0.9, 0.9, -0.2, 0.2),
+    # Two quarters of a square: top left and bottom right. A flip gives the other two.
+    'checker': lambda x, y: np.maximum(_box(x, y, -0.8, 0.8, -0.8, 0.8),
+                                       np.minimum(np.maximum(x, y), np.maximum(-x, -y))),
+}
 
-
-def _ring(x, y):
-  return np.abs(np.sqrt(x * x + y * y) - 0.75) - 0.2
-
-
-def _square(x, y):
-  return _box(x, y, -0.8, 0.8, -0.8, 0.8)
-
-
-def _triangle(x, y):
-  return _sides(x, y, 3, 0.5).max(axis=0)
-
-
-def _diamond(x, y):
-  return (np.abs(x) + np.abs(y) - 1) * np.float32(math.sqrt(0.5))
-
-
-def _star(x, y):
-  # A point of a pentagram lies outside at most one side of its inner pentagon.
-  return np.sort(_sides(x, -y, 5, 0.35), axis=0)[-2]
-
-
-def _cross(x, y):
-  return np.minimum(_box(x, y, -0.9, 0.9, -0.28, 0.28), _box(x, y, -0.28, 0.28, -0.9, 0.9))
-
-
-def _tee(x, y):
-  return np.minimum(_box(x, y, -0.85, 0.85, -0.85, -0.35), _box(x, y, -0.25, 0.25, -0.85, 0.85))
-
-
-def _stripes(x, y):
-  return _box(x, np.minimum(np.abs(y), np.abs(np.abs(y) - 0.7)), -0.9, 0.9, -0.2, 0.2)
-
-
-def _checker(x, y):
-  # Two quarters of a square: top left and bottom right. A flip gives the other two.
-  return np.maximum(_square(x, y), np.minimum(np.maximum(x, y), np.maximum(-x, -y)))
-
-
-KINDS = {'circle': _circle, 'ring': _ring, 'square': _square, 'triangle': _triangle,
-         'diamond': _diamond, 'star': _star, 'cross': _cross, 'tee': _tee, 'stripes': _stripes,
-         'checker': _checker}
-
-
-# The pictures.
 
 def _uniform(random, low, high, *shape):
   return random.uniform(low, high, shape).astype(np.float32)
@@ -145,12 +113,6 @@ def _draw(random, labels):
   return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def _write_records(path, random, labels):
-  """Draws a picture for each of `labels`, uint8 [N], and writes the records to a file."""
-  pictures = _draw(random, labels).reshape(len(labels), -1)  # [N, 3072]
-  np.hstack([labels[:, None], pictures]).tofile(path)        # [N, 3073]
-
-
 def _shuffled_labels(random, count):
   """Returns labels, uint8 [count], in random order; counts of any two kinds differ by at most 1."""
   return random.permutation(np.arange(count) % len(KINDS)).astype(np.uint8)
@@ -166,21 +128,18 @@ def _fill(directory, train_examples, test_examples, random):
   labels = np.array_split(_shuffled_labels(random, train_examples), 5)
   labels.append(_shuffled_labels(random, test_examples))
   with archive.replacing(directory) as unfinished:
+    folder = pathlib.Path(unfinished)
     for name, of_file in zip(records.BIN_FILES, labels, strict=True):
-      _write_records(os.path.join(unfinished, name), random, of_file)
-    for name, text in ((records.META_FILE, '\n'.join(KINDS) + '\n'),
-                       (records.README_FILE, README)):
-      with open(os.path.join(unfinished, name), 'w', encoding='utf-8') as file:
-        file.write(text)
+      pictures = _draw(random, of_file).reshape(len(of_file), -1)    # [N, 3072]
+      np.hstack([of_file[:, None], pictures]).tofile(folder / name)  # [N, 3073]
+    (folder / records.META_FILE).write_text('\n'.join(KINDS) + '\n', encoding='utf-8')
+    (folder / records.README_FILE).write_text(README, encoding='utf-8')
 
 
 def is_sample(directory):
   """Tells whether `directory`, a cifar-10-batches-bin directory, holds a drawn sample (bool)."""
-  path = os.path.join(directory, records.README_FILE)
-  if not os.path.isfile(path):
-    return False
-  with open(path, encoding='utf-8', errors='replace') as file:
-    return MARKER in file.read()
+  path = pathlib.Path(directory, records.README_FILE)
+  return os.path.isfile(path) and MARKER in path.read_text(encoding='utf-8', errors='replace')
 
 
 def make_sample(data_dir, train_examples=10000, test_examples=2000, seed=0, num_classes=10):

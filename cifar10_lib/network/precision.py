@@ -6,13 +6,9 @@ from cifar10_lib.common.tf1 import tf
 
 
 def compute_dtype(use_fp16):
-  """Chooses the type that the session computes in, by what the machine has.
+  """Returns the type that the session computes in, by what the machine has.
 
-  Args:
-    use_fp16: whether 16 bits are wanted.
-
-  Returns:
-    'float16' on a GPU, 'bfloat16' on a CPU with bfloat16 products, 'float32' otherwise.
+  With `use_fp16`: 'float16' on a GPU, 'bfloat16' on a CPU with bfloat16 products. Else 'float32'.
   """
   if not use_fp16:
     return 'float32'
@@ -29,11 +25,9 @@ def compute_dtype(use_fp16):
 def session_config(dtype='float32', log_device_placement=False, cpu_devices=1):
   """Returns a ConfigProto: ops run where they can, and a GPU's memory is taken only as needed.
 
-  Args:
-    dtype: what `compute_dtype` returned.
-    log_device_placement: whether to print the device of each op.
-    cpu_devices: number of devices that TensorFlow divides the CPU into: /cpu:0, /cpu:1 and so on.
-      They share its cores.
+  `dtype` is what `compute_dtype` returned. `log_device_placement` prints the device of each op.
+  TensorFlow divides the CPU into `cpu_devices` devices, /cpu:0, /cpu:1 and so on; they share its
+  cores.
   """
   config = tf.ConfigProto(allow_soft_placement=True, log_device_placement=log_device_placement)
   config.device_count['CPU'] = cpu_devices

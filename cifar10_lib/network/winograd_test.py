@@ -1,10 +1,10 @@
-"""Tests for winograd, against sums in float64 that are written out."""
+"""Tests of winograd, compared with direct sums in float64."""
 from unittest import mock
 
 import numpy as np
 
-from cifar10_lib.network import winograd
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.network import winograd
 
 
 def padded(x, taps):
@@ -13,14 +13,14 @@ def padded(x, taps):
 
 
 def convolve(x, k):
-  """The plain sum over taps, stride 1, SAME."""
+  """Returns the convolution of stride 1 with SAME padding, as a sum over taps."""
   size, taps = x.shape[1], len(k)
   x = padded(x, taps)
   return sum(x[:, i:i + size, j:j + size] @ k[i, j] for i in range(taps) for j in range(taps))
 
 
 def gradients(x, k, dy):
-  """What a change of pictures and of kernels makes of the sum of y * dy, tap by tap."""
+  """Returns the gradients of sum(y * dy) with respect to x and k, as sums over taps."""
   size, taps = x.shape[1], len(k)
   x = padded(x, taps)
   dx, dk = np.zeros_like(x), np.zeros_like(k)
@@ -33,7 +33,7 @@ def gradients(x, k, dy):
 
 
 def problem(batch, size, taps, channels, filters, seed=0):
-  """Returns pictures, kernels and a gradient at the output, float64, exact in float32."""
+  """Returns pictures, kernels and an output gradient, float64 with values exact in float32."""
   random = np.random.RandomState(seed)
   shapes = [[batch, size, size, channels], [taps, taps, channels, filters],
             [batch, size, size, filters]]
@@ -41,11 +41,11 @@ def problem(batch, size, taps, channels, filters, seed=0):
 
 
 def run(function, *arrays):
-  """Returns what a function of placeholders gives for the arrays, as float32."""
+  """Evaluates a function of float32 placeholders on arrays."""
   with tf.Graph().as_default(), tf.device('/cpu:0'), tf.Session() as session:
-    places = [tf.placeholder(tf.float32, [None] + list(array.shape[1:])) if i != 1 else
-              tf.placeholder(tf.float32, array.shape) for i, array in enumerate(arrays)]
-    return session.run(function(*places), dict(zip(places, arrays, strict=True)))
+    placeholders = [tf.placeholder(tf.float32, [None] + list(array.shape[1:])) if i != 1 else
+                    tf.placeholder(tf.float32, array.shape) for i, array in enumerate(arrays)]
+    return session.run(function(*placeholders), dict(zip(placeholders, arrays, strict=True)))
 
 
 def relative(actual, expected):
@@ -54,7 +54,7 @@ def relative(actual, expected):
 
 class ConvTest(tf.test.TestCase):
 
-  def testTransformsOfOneAxis(self):
+  def testTransformsConvolveOneAxis(self):
     random = np.random.RandomState(3)
     for taps in [1, 3, 5, 7]:
       pixels, kernel, output = winograd.transforms(taps)
@@ -66,9 +66,9 @@ class ConvTest(tf.test.TestCase):
     for batch, size, taps, channels, filters in [
         (3, 12, 5, 7, 4), (1, 4, 5, 1, 1), (2, 8, 5, 3, 64), (2, 6, 3, 5, 2), (2, 24, 5, 3, 6)]:
       x, k, _ = problem(batch, size, taps, channels, filters)
-      self.assertLess(relative(run(winograd.winograd, x, k), convolve(x, k)), 1e-5)
+      self.assertLess(relative(run(winograd.convolve, x, k), convolve(x, k)), 1e-5)
 
-  def testGradients(self):
+  def testGradientsMatchDirectSums(self):
     for batch, size, taps, channels, filters in [(5, 12, 5, 64, 64), (1, 4, 5, 2, 3)]:
       x, k, dy = problem(batch, size, taps, channels, filters)
 
@@ -77,32 +77,32 @@ class ConvTest(tf.test.TestCase):
       for actual, expected in zip(run(both, x, k, dy), gradients(x, k, dy), strict=True):
         self.assertLess(relative(actual, expected), 1e-5)
 
-  def testForwardIsExact(self):
+  def testForwardPassEqualsConv2d(self):
     x, k, _ = problem(4, 12, 5, 64, 64)
     actual = run(winograd.conv2d, x, k)
-    self.assertAllEqual(actual, run(winograd.plain, x, k))
+    self.assertAllEqual(actual, run(lambda x, k: tf.nn.conv2d(x, k, 1, 'SAME'), x, k))
     self.assertLess(relative(actual, convolve(x, k)), 1e-6)
 
   def testTilesWaitForTheGradient(self):
-    """The tiles, four times the pictures' memory, are cut once the gradient is there."""
+    """The tiles need four times the memory of the pictures, so they wait for the gradient."""
     with tf.Graph().as_default():
       x = tf.placeholder(tf.float32, [None, 12, 12, 2], 'x')
       k = tf.placeholder(tf.float32, [5, 5, 2, 3])
       dy = tf.placeholder(tf.float32, [None, 12, 12, 3])
       tf.gradients(winograd.conv2d(x, k), [x, k], dy)
-      late = [op for op in tf.get_default_graph().get_operations()
-              if op.inputs and [each.outputs[0].shape.as_list() for each in op.control_inputs]
-              == [[None, 12, 12, 3]]]
-      self.assertEqual([op.inputs[0].shape.as_list() for op in late], [[None, 12, 12, 2]])
+      delayed = [op for op in tf.get_default_graph().get_operations()
+                 if op.inputs and [c.outputs[0].shape.as_list() for c in op.control_inputs]
+                 == [[None, 12, 12, 3]]]
+      self.assertEqual([op.inputs[0].shape.as_list() for op in delayed], [[None, 12, 12, 2]])
 
-  def testNoTiles(self):
+  def testShapesWithoutTilesAreRefused(self):
     for picture, kernel in [([1, 10, 10, 3], [5, 5, 3, 2]), ([1, 12, 8, 3], [5, 5, 3, 2]),
                             ([1, 12, 12, 3], [5, 3, 3, 2]), ([1, 10, 10, 3], [4, 4, 3, 2]),
                             ([1, 18, 18, 3], [9, 9, 3, 2]), ([1, 22, 22, 3], [11, 11, 3, 2])]:
       with tf.Graph().as_default(), self.assertRaisesRegex(ValueError, 'no tiles of 8 pixels'):
-        winograd.winograd(tf.zeros(picture), tf.zeros(kernel))
+        winograd.convolve(tf.zeros(picture), tf.zeros(kernel))
 
-  def testApplies(self):
+  def testAppliesToSuitableShapesOnTheCpu(self):
     def applies(picture, kernel, gpus=()):
       with tf.Graph().as_default(), mock.patch.object(
           tf.config, 'list_physical_devices', return_value=list(gpus)):

@@ -1,4 +1,7 @@
-"""Draws the confusion matrix and the worst mistakes as PNG files."""
+"""Draws the confusion matrix and the worst mistakes as PNG files, returned as bytes.
+
+`scores` is a report.Scores, `names` a list of str [K], the classes by label.
+"""
 import io
 
 import numpy as np
@@ -8,7 +11,7 @@ DPI = 100  # pixels per inch: a confusion matrix has 700 x 700 pixels
 
 
 def _png(inches, draw):
-  """Returns a PNG file as bytes: a figure of (width, height) inches, filled by `draw(figure)`."""
+  """Returns the PNG file of a figure of (width, height) inches, filled by `draw(figure)`."""
   from matplotlib.figure import Figure  # imported here: it takes 0.5 s, and only drawings need it
   figure = Figure(figsize=inches)
   draw(figure)
@@ -18,14 +21,7 @@ def _png(inches, draw):
 
 
 def confusion_matrix(scores, names):
-  """Returns the confusion matrix as a PNG file, bytes.
-
-  Each cell shows a count. Its shade is the share of the row, the true class.
-
-  Args:
-    scores: a report.Scores.
-    names: list of str [K], the classes by label.
-  """
+  """Draws the confusion matrix: counts, in the shade of their share of the row, the true class."""
   confusion = scores.confusion()
   share = confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
 
@@ -42,11 +38,9 @@ def confusion_matrix(scores, names):
 
 
 def mistakes(scores, names, pictures, numbers):
-  """Returns wrongly predicted pictures, with true and predicted class, as a PNG file, bytes.
+  """Draws wrongly predicted pictures, with true and predicted class and its probability.
 
   Args:
-    scores: a report.Scores.
-    names: list of str [K], the classes by label.
     pictures: uint8 [M, H, W, 3].
     numbers: int [M], the numbers of the pictures in `scores`.
   """
@@ -59,8 +53,9 @@ def mistakes(scores, names, pictures, numbers):
       row, column = divmod(place, COLUMNS)
       prediction = scores.predictions[number]
       axes.imshow(picture, extent=(column + 0.1, column + 0.9, row + 0.98, row + 0.25))
-      axes.text(column + 0.5, row + 0.22, '#%d %s\nsaid %s %.2f' % (
+      axes.text(column + 0.5, row + 0.22, '#%d %s\npredicted %s %.2f' % (
           number, names[scores.labels[number]], names[prediction],
-          np.exp(scores.log_probabilities[number, prediction])), ha='center', fontsize=9)
+          np.exp(scores.log_probabilities[number, prediction])), ha='center',
+          fontsize=7)  # 'predicted automobile 0.99' just fits
     axes.set(xlim=(0, COLUMNS), ylim=(rows, 0), aspect='auto')  # imshow changes all three
   return _png((7.5, 1.65 * rows), draw)

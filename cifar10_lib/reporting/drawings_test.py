@@ -1,4 +1,4 @@
-"""Tests of drawings: their texts and their size."""
+"""Tests of drawings: the texts and the size of each."""
 import io
 from unittest import mock
 
@@ -20,7 +20,7 @@ def _scores():
 class DrawingsTest(tf.test.TestCase):
 
   def _drawn(self, draw):
-    """Returns the size of the PNG file that `draw()` returns, and the axes behind it."""
+    """Returns the size of the PNG file that `draw()` returns, and its Axes."""
     drawn = []
     add_axes = figure.Figure.add_axes
 
@@ -31,7 +31,7 @@ class DrawingsTest(tf.test.TestCase):
       png = draw()
     return Image.open(io.BytesIO(png)).size, drawn[0]
 
-  def testConfusionMatrix(self):
+  def testConfusionMatrixShowsCounts(self):
     size, axes = self._drawn(lambda: drawings.confusion_matrix(_scores(), NAMES))
     self.assertEqual(size, (700, 700))
     self.assertEqual((axes.get_xlabel(), axes.get_ylabel(), axes.get_title()),
@@ -41,14 +41,14 @@ class DrawingsTest(tf.test.TestCase):
     self.assertEqual([cells[row, column] for row in range(3) for column in range(3)],
                      ['1', '1', '0', '0', '0', '1', '0', '0', '0'])
 
-  def testMistakes(self):
+  def testMistakesShowClassesAndConfidence(self):
     pictures = np.zeros([2, 4, 4, 3], np.uint8)
     size, axes = self._drawn(lambda: drawings.mistakes(_scores(), NAMES, pictures, [1, 2]))
     self.assertEqual(size, (750, 165))
     self.assertEqual([text.get_text() for text in axes.texts],
-                     ['#1 cat\nsaid dog 0.80', '#2 dog\nsaid ship 0.40'])
+                     ['#1 cat\npredicted dog 0.80', '#2 dog\npredicted ship 0.40'])
 
-  def testNoMistakes(self):
+  def testNoMistakesDrawNothing(self):
     pictures = np.zeros([0, 4, 4, 3], np.uint8)
     size, axes = self._drawn(lambda: drawings.mistakes(_scores(), NAMES, pictures, []))
     self.assertEqual((size, len(axes.texts)), ((750, 165), 0))

@@ -5,6 +5,9 @@
   write_confusion, write_predictions    CSV files
   summary               the same for TensorBoard, with the worst mistakes and a PR curve per class
   hyper_parameters      what TensorBoard compares runs by
+
+`scores` is a Scores, `names` a list of str [K], the classes by label, and `label` a text for the
+end of each tag.
 """
 import contextlib
 import csv
@@ -64,19 +67,18 @@ class Scores(NamedTuple):
 
 
 def table(scores, names):
-  """Returns the confusion matrix and each class's accuracy as text.
+  """Returns the confusion matrix and each class's accuracy as text."""
+  confusion = scores.confusion()
+  width = max(5, len(str(confusion.max())))
 
-  Args:
-    scores: a Scores.
-    names: list of str [K], the classes by label.
-  """
-  width = max(5, len(str(scores.confusion().max())))
-  head = ['%-11s%8s  ' % ('true class', 'accuracy'), *(name[:width] for name in names)]
-  lines = [' '.join([head[0]] + ['%*s' % (width, name) for name in head[1:]])]
-  for name, accuracy, row in zip(names, scores.accuracies(), scores.confusion(), strict=True):
-    lines.append('%-11s%8.3f   %s' % (
-        name, accuracy, ' '.join('%*d' % (width, count) for count in row)))
-  return '\n'.join(lines + ['(rows: true class; columns: predicted class)'])
+  def line(name, accuracy, cells):
+    return '%-11s%8s   %s' % (name, accuracy, ' '.join('%*s' % (width, cell) for cell in cells))
+
+  rows = zip(names, scores.accuracies(), confusion, strict=True)
+  return '\n'.join([
+      line('true class', 'accuracy', [name[:width] for name in names]),
+      *[line(name, '%.3f' % accuracy, counts) for name, accuracy, counts in rows],
+      '(rows: true class; columns: predicted class)'])
 
 
 def require_writable(*paths):
@@ -120,7 +122,6 @@ def write_predictions(path, scores, names):
 
 # For TensorBoard.
 
-
 def _image(tag, png):
   width, height = struct.unpack('>II', png[16:24])  # the start of a PNG file's first chunk
   image = tf.Summary.Image(encoded_image_string=png, colorspace=3, height=height, width=width)
@@ -130,11 +131,7 @@ def _image(tag, png):
 def summary(scores, names, pictures, label=''):
   """Returns a tf.Summary of the scores: scalars, drawings and precision-recall curves.
 
-  Args:
-    scores: a Scores.
-    names: list of str [K], the classes by label.
-    pictures: function from the numbers of pictures, int [M], to uint8 [M, H, W, 3].
-    label: text for the end of each tag.
+  `pictures` is a function from the numbers of pictures, int [M], to uint8 [M, H, W, 3].
   """
   from tensorboard.plugins.pr_curve import summary as pr_curve
   values = [tf.Summary.Value(tag=PRECISION + label, simple_value=scores.right.mean()),
@@ -146,13 +143,13 @@ def summary(scores, names, pictures, label=''):
   values += [_image('Confusion matrix' + label, drawings.confusion_matrix(scores, names)),
              _image('Worst mistakes' + label,
                     drawings.mistakes(scores, names, pictures(worst), worst))]
-  found = tf.Summary(value=values)
+  merged = tf.Summary(value=values)
   probabilities = np.minimum(1, np.exp(scores.log_probabilities))  # rounding gives 1.0000001
   for number, name in enumerate(names):
     curve = pr_curve.pb('Precision-recall%s/%s' % (label, name), scores.labels == number,
                         probabilities[:, number], num_thresholds=PR_THRESHOLDS)
-    found.MergeFrom(tf.Summary.FromString(curve.SerializeToString()))
-  return found
+    merged.MergeFromString(curve.SerializeToString())  # TensorBoard's Summary is another class
+  return merged
 
 
 def hyper_parameters(values, run, label=''):
@@ -169,24 +166,18 @@ def hyper_parameters(values, run, label=''):
            for name, value in values.items() if value is not None}
   types = {bool: api_pb2.DATA_TYPE_BOOL, str: api_pb2.DATA_TYPE_STRING,
            float: api_pb2.DATA_TYPE_FLOAT64}
-  found = tf.Summary()
-  for part in (
-      hparams.experiment_pb(
-          [api_pb2.HParamInfo(name=name, type=types[type(known[name])]) for name in known],
-          [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag + label)) for tag in METRICS]),
-      hparams.session_start_pb(known, group_name=run)):
-    found.MergeFrom(tf.Summary.FromString(part.SerializeToString()))
-  return found
+  experiment = hparams.experiment_pb(
+      [api_pb2.HParamInfo(name=name, type=types[type(value)]) for name, value in known.items()],
+      [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag + label)) for tag in METRICS])
+  start = hparams.session_start_pb(known, group_name=run)
+  # Bytes, because TensorBoard's Summary is another class. Joined, they parse as one Summary.
+  return tf.Summary.FromString(experiment.SerializeToString() + start.SerializeToString())
 
 
 def add_hyper_parameters(writer, status, step, label=''):
-  """Writes `hyper_parameters` of a run, if its trainer has recorded them.
+  """Writes the `hyper_parameters` of a run for a step, if its trainer has recorded them.
 
-  Args:
-    writer: a tf.summary.FileWriter.
-    status: dict, as `checkpoints.read_status` returns it.
-    step: the step to write them at.
-    label: as for `summary`.
+  `writer` is a tf.summary.FileWriter, `status` a dict from `trainer_files.read_status`.
   """
   if 'hparams' in status:
     writer.add_summary(hyper_parameters(status['hparams'], status['run'], label), step)

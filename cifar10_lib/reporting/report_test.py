@@ -1,4 +1,4 @@
-"""Tests of what evaluation tells beyond one number, against numbers that were counted by hand."""
+"""Tests of the report of an evaluation, compared with figures computed by hand."""
 import csv
 import io
 import os
@@ -6,27 +6,27 @@ import os
 import numpy as np
 from PIL import Image
 
-from cifar10_lib.reporting import report
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.reporting import report
 
 NAMES = ['cat', 'dog', 'ship']
 #              cat  dog  ship
-TOLD = [('cat', .7, .2, .1),
+ROWS = [('cat', .7, .2, .1),
         ('cat', .1, .8, .1),
         ('dog', .3, .4, .3),
         ('dog', .9, .05, .05),
         ('dog', .2, .6, .2),
-        ('dog', .4, .4, .2)]  # a tie, of which the first counts
+        ('dog', .4, .4, .2)]  # a tie: the first class counts
 
 
-def _scores(rows=TOLD, step=7):
+def _scores(rows=ROWS, step=7):
   labels = np.array([NAMES.index(row[0]) for row in rows], np.int32)
   return report.Scores(step, labels, np.log([row[1:] for row in rows]).astype(np.float32))
 
 
 class ReportTest(tf.test.TestCase):
 
-  def testCounts(self):
+  def testPredictionsConfusionAndLossAreCounted(self):
     scores = _scores()
     self.assertAllEqual(scores.predictions, [0, 1, 1, 0, 1, 0])
     self.assertAllEqual(scores.right, [True, False, True, False, True, False])
@@ -34,12 +34,12 @@ class ReportTest(tf.test.TestCase):
     self.assertAllEqual(scores.accuracies(), [0.5, 0.5, np.nan])
     self.assertAllClose(scores.loss, -np.mean(np.log([.7, .1, .4, .05, .6, .4])))
 
-  def testWorstAreThoseOfWhichItWasSurest(self):
+  def testWorstMistakesAreTheMostConfident(self):
     self.assertAllEqual(_scores().worst(25), [3, 1, 5])
     self.assertAllEqual(_scores().worst(2), [3, 1])
-    self.assertEmpty(_scores(TOLD[:1]).worst(25))
+    self.assertEmpty(_scores(ROWS[:1]).worst(25))
 
-  def testTable(self):
+  def testTableShowsAccuraciesAndCounts(self):
     self.assertEqual(report.table(_scores(), NAMES).splitlines(), [
         'true class accuracy     cat   dog  ship',
         'cat           0.500       1     1     0',
@@ -49,7 +49,7 @@ class ReportTest(tf.test.TestCase):
 
   def _rows(self, write):
     path = os.path.join(self.get_temp_dir(), 'table.csv')
-    for _ in range(2):  # a second checkpoint's takes the first one's place
+    for _ in range(2):  # the second table replaces the first
       write(path, _scores(), NAMES)
     with open(path, newline='') as file:
       return list(csv.reader(file))
@@ -67,38 +67,39 @@ class ReportTest(tf.test.TestCase):
         ['4', 'dog', 'dog', '0.600000'], ['5', 'dog', 'cat', '0.400000']])
 
   def _values(self, label=''):
-    asked = []
+    """Returns the values of the summary by tag."""
+    requested = []
     def pictures(numbers):
-      asked.extend(numbers)
+      requested.extend(numbers)
       return np.zeros([len(numbers), 4, 4, 3], np.uint8)
     summary = report.summary(_scores(), NAMES, pictures, label)
-    self.assertEqual(asked, [3, 1, 5])
+    self.assertEqual(requested, [3, 1, 5])
     return {value.tag: value for value in summary.value}
 
-  def testSummary(self):
+  def testSummaryHasScalarsAndPictures(self):
     values = self._values()
     scalars = {tag: value.simple_value for tag, value in values.items()
                if value.HasField('simple_value')}
     self.assertAllClose(scalars, {
         'Precision @ 1': 0.5, 'Mean loss': -np.mean(np.log([.7, .1, .4, .05, .6, .4])),
-        'Accuracy/cat': 0.5, 'Accuracy/dog': 0.5})  # there was no ship
+        'Accuracy/cat': 0.5, 'Accuracy/dog': 0.5})  # no picture is a ship
     for tag in 'Confusion matrix', 'Worst mistakes':
       image = values[tag].image
       picture = Image.open(io.BytesIO(image.encoded_image_string))
       self.assertEqual(picture.size, (image.width, image.height))
-      self.assertGreater(len(set(picture.convert('L').getdata())), 10)  # something is drawn
+      self.assertGreater(len(set(picture.convert('L').getdata())), 10)  # not blank
 
-  def testPrecisionRecallCurves(self):
+  def testPrecisionRecallCurveOfAClass(self):
     curve = tf.make_ndarray(self._values()['Precision-recall/dog/pr_curves'].tensor)
-    true, false, _, _, precision, recall = curve[:, 110]  # from a probability of 0.55 on
-    self.assertEqual([true, false], [1, 1])  # of what was told to be dog: .8 wrongly, .6 rightly
+    true, false, _, _, precision, recall = curve[:, 110]  # at a threshold of 0.55
+    self.assertEqual([true, false], [1, 1])  # predicted dog: .8 is wrong, .6 is right
     self.assertAllClose([precision, recall], [0.5, 0.25])
 
   def testOtherViewsAreLabelled(self):
     for tag in self._values(' (2 views)'):
       self.assertIn(' (2 views)', tag)
 
-  def testHyperParameters(self):
+  def testHyperParametersAreShownWithTheirTypes(self):
     from tensorboard.plugins.hparams import metadata
     values = {value.tag: value.metadata.plugin_data.content
               for value in report.hyper_parameters(
@@ -106,14 +107,14 @@ class ReportTest(tf.test.TestCase):
     shown = metadata.parse_experiment_plugin_data(values['_hparams_/experiment'])
     self.assertEqual([info.name for info in shown.hparam_infos], ['rate', 'recipe', 'use_fp16'])
     self.assertEqual([info.name.tag for info in shown.metric_infos], ['Precision @ 1', 'Mean loss'])
-    told = metadata.parse_session_start_info_plugin_data(values['_hparams_/session_start_info'])
-    self.assertEqual(told.group_name, 'my run')
-    self.assertEqual(set(told.hparams), {'rate', 'recipe', 'use_fp16'})
-    self.assertEqual(told.hparams['rate'].number_value, 1.0)
-    self.assertEqual(told.hparams['recipe'].string_value, 'fast')
-    self.assertIs(told.hparams['use_fp16'].bool_value, True)
+    start = metadata.parse_session_start_info_plugin_data(values['_hparams_/session_start_info'])
+    self.assertEqual(start.group_name, 'my run')
+    self.assertEqual(set(start.hparams), {'rate', 'recipe', 'use_fp16'})
+    self.assertEqual(start.hparams['rate'].number_value, 1.0)
+    self.assertEqual(start.hparams['recipe'].string_value, 'fast')
+    self.assertIs(start.hparams['use_fp16'].bool_value, True)
 
-  def testHyperParametersStandBesideTheFiguresOfTheirViews(self):
+  def testHyperParametersNameTheMetricsOfTheirViews(self):
     from tensorboard.plugins.hparams import metadata
     value, _ = report.hyper_parameters({'rate': 1}, 'my run', ' (2 views)').value
     shown = metadata.parse_experiment_plugin_data(value.metadata.plugin_data.content)

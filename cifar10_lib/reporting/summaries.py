@@ -1,6 +1,6 @@
 """What TensorBoard shows of the network while it trains: how values spread, and what filters see.
 
-Every function adds summaries to the graph and returns nothing.
+Every function adds summaries to the graph. `name` is the name of a layer.
 """
 from cifar10_lib.common.tf1 import tf
 
@@ -34,25 +34,23 @@ def _grid(name, tiles, zoom):
 
   N is known. White tiles complete the last row.
   """
-  rows = -(-int(tiles.shape[0]) // COLUMNS)
-  missing = rows * COLUMNS - int(tiles.shape[0])
+  count = int(tiles.shape[0])
+  rows = -(-count // COLUMNS)
   # White lines of one pixel separate the tiles.
-  tiles = tf.pad(tiles, [[0, missing], [0, 1], [0, 1], [0, 0]], constant_values=1.0)
+  tiles = tf.pad(tiles, [[0, rows * COLUMNS - count], [0, 1], [0, 1], [0, 0]], constant_values=1.0)
   _, height, width, depth = tiles.shape.as_list()
   tiles = tf.reshape(tiles, [rows, COLUMNS, height, width, depth])
-  image = tf.reshape(tf.transpose(tiles, [0, 2, 1, 3, 4]),
-                     [1, rows * height, COLUMNS * width, depth])
+  tiles = tf.transpose(tiles, [0, 2, 1, 3, 4])
+  image = tf.reshape(tiles, [1, rows * height, COLUMNS * width, depth])
   image = tf.image.resize_nearest_neighbor(image, [zoom * side for side in image.shape[1:3]])
   finite = tf.where_v2(tf.is_finite(image), image, 0.0)
   tf.summary.image(name, tf.saturate_cast(tf.round(255 * finite), tf.uint8), max_outputs=1)
 
 
 def filters(name, weights):
-  """Shows a first layer's filters as what they look for: grey is 0, each by its own largest weight.
+  """Shows the filters of a first layer, float32 [H, W, 3, N].
 
-  Args:
-    name: of the layer.
-    weights: float32 [H, W, 3, N].
+  Grey is 0. Each filter is scaled by its own largest weight.
   """
   each = tf.transpose(weights, [3, 0, 1, 2])  # [N, H, W, 3]
   largest = tf.reduce_max(tf.abs(each), axis=[1, 2, 3], keepdims=True)
@@ -61,14 +59,10 @@ def filters(name, weights):
 
 
 def activations(name, x):
-  """Shows how a layer's values are spread, what share is zero, and where a picture excites it.
+  """Shows the values after a layer: a histogram, the share of zeros, and maps of one picture.
 
-  Of the batch's first few pictures: a histogram is made by one thread, and of millions of values
-  takes 22 MiB more at the peak.
-
-  Args:
-    name: of the layer.
-    x: float32 [B, N] or [B, H, W, N], the values after the layer; maps are shown of the latter.
+  `x` is float32 [B, N], which has no maps, or [B, H, W, N]. Only the first few pictures count: one
+  thread makes a histogram, and millions of values take 22 MiB more at the peak.
   """
   shown = x[:PICTURES]
   with tf.name_scope(name + '/'):
@@ -81,7 +75,7 @@ def activations(name, x):
 
 
 def layer(scope, x, weights=None):
-  """Shows a layer: its values, and the filters of a first convolution. Returns `x`.
+  """Shows a layer's values `x`, and the filters of a first convolution; returns `x`.
 
   With several towers, the first is shown, under the name of the layer.
 
@@ -98,18 +92,15 @@ def layer(scope, x, weights=None):
 
 
 def average_losses(total_loss):
-  """Shows the losses, smoothed over about ten steps; returns the op that updates the averages.
+  """Shows `total_loss` and the collection 'losses', smoothed over about ten steps, float32 scalars.
 
-  The tags are those that the tutorial's graph gave.
-
-  Args:
-    total_loss: float32 scalar; those in the collection 'losses' are shown, too.
+  Returns the op that updates the averages. The tags are those that the tutorial's graph gave.
   """
   losses = tf.get_collection('losses') + [total_loss]
   averages = tf.train.ExponentialMovingAverage(0.9, name='avg')
   averages_op = averages.apply(losses)
-  for each in losses:
-    tag = each.op.name.removeprefix('loss/')
-    scalar(tag + '__raw_', each)
-    scalar(tag + '_1', averages.average(each))
+  for loss in losses:
+    tag = loss.op.name.removeprefix('loss/')
+    scalar(tag + '__raw_', loss)
+    scalar(tag + '_1', averages.average(loss))
   return averages_op

@@ -1,17 +1,17 @@
-"""Tests of what TensorBoard shows of the network while it trains."""
+"""Tests of the summaries that TensorBoard shows during training."""
 import io
 
 import numpy as np
 from PIL import Image
 
-from cifar10_lib.reporting import summaries
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.reporting import summaries
 
 
 class SummaryTest(tf.test.TestCase):
 
   def _shown(self, add):
-    """What is shown by tag, once `add()` has added to the graph."""
+    """Returns the summary values by tag, after `add()` has added summaries to the graph."""
     with tf.Graph().as_default(), tf.Session() as session:
       add()
       summary = tf.Summary.FromString(session.run(tf.summary.merge_all()))
@@ -20,7 +20,7 @@ class SummaryTest(tf.test.TestCase):
   def _pixels(self, value):
     return np.asarray(Image.open(io.BytesIO(value.image.encoded_image_string)).convert('RGB'))
 
-  def testScalarsHaveTheirTagWhateverTheScope(self):
+  def testScalarTagsIgnoreTheScope(self):
     def add():
       with tf.name_scope('train'):
         summaries.scalar('total_loss_1', tf.constant(3.0))
@@ -28,11 +28,11 @@ class SummaryTest(tf.test.TestCase):
     self.assertEqual(list(shown), ['total_loss_1'])
     self.assertEqual(shown['total_loss_1'].simple_value, 3.0)
 
-  def testHistogramsOfValuesThatAreNoNumbers(self):
+  def testHistogramsAcceptNonFiniteValues(self):
     shown = self._shown(lambda: summaries.histogram('x', tf.constant([np.nan, np.inf, 2.0])))
     self.assertEqual((shown['x'].histo.min, shown['x'].histo.max, shown['x'].histo.num), (0, 2, 3))
 
-  def testFilters(self):
+  def testFiltersAreDrawnAsTiles(self):
     weights = np.random.RandomState(0).normal(size=(5, 5, 3, 16)).astype(np.float32)
     weights[..., 3] = 0
     shown = self._shown(lambda: summaries.filters('conv1', tf.constant(weights)))
@@ -41,12 +41,12 @@ class SummaryTest(tf.test.TestCase):
     for number in range(16):
       row, column = divmod(number, 8)
       tile = pixels[48 * row:48 * row + 40:8, 48 * column:48 * column + 40:8]
-      each = weights[..., number]
-      expected = 127.5 + 127.5 * each / (abs(each).max() or 1)
+      kernel = weights[..., number]
+      expected = 127.5 + 127.5 * kernel / (abs(kernel).max() or 1)
       self.assertAllClose(tile, expected, atol=0.51)
-    self.assertAllEqual(pixels[40:48], np.full((8, 384, 3), 255))  # a white line between
+    self.assertAllEqual(pixels[40:48], np.full((8, 384, 3), 255))  # a white gap between tiles
 
-  def testMapsAreOfTheFirstPicture(self):
+  def testMapsShowTheFirstPicture(self):
     x = np.random.RandomState(0).uniform(size=(20, 4, 4, 8)).astype(np.float32)
     x[x < 0.25] = 0
     shown = self._shown(lambda: summaries.activations('conv2', tf.constant(x)))
@@ -59,7 +59,7 @@ class SummaryTest(tf.test.TestCase):
       tile = pixels[:8:2, 10 * number:10 * number + 8:2, 0]
       self.assertAllClose(tile, 255 * x[0, :, :, number] / x[0].max(), atol=0.51)
 
-  def testALayerOfUnitsHasNoMaps(self):
+  def testFullyConnectedLayerHasNoMaps(self):
     shown = self._shown(lambda: summaries.activations('local3', tf.ones([4, 6])))
     self.assertEqual(set(shown), {'local3/activations', 'local3/sparsity'})
 

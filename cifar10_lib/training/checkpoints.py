@@ -1,25 +1,27 @@
-"""Checkpoints: finding them, telling whether they fit, and what a trainer lets an evaluator know.
+"""Checkpoints: finds them, checks that they fit a graph, restores them.
 
-A checkpoint is three files, model.ckpt-STEP.index, .data-* and maybe .meta; the file `checkpoint`
-lists the latest ones. Paths in it are read relative to where it lies, so a directory that was moved
-still loads.
+A checkpoint is three files: model.ckpt-STEP.index, .data-* and .meta. The file `checkpoint` lists
+the latest ones. Its paths are read relative to its directory, so a moved directory still loads.
 """
 import contextlib
 import glob
-import json
 import os
 import re
 
-import filelock
+import numpy as np
 
-from cifar10_lib.dataset import download
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import reason, tf
+from cifar10_lib.network import precision
 
 BASENAME = 'model.ckpt'
-_NAMES = download.META_FILE
-_STATUS = 'trainer.json'
-_LOCK = 'trainer.lock'
+WEIGHTS = ('ema', 'raw')
+# Variables that a checkpoint may lack: smoothed losses for TensorBoard, which other versions of
+# this network name differently, and the state of an optimizer, which not every recipe has.
+OPTIONAL = ('/avg', '/Momentum', '/Updates')
+
+
+# Finding. All paths of checkpoints are without '.index'.
 
 
 def step_of(path):
@@ -29,15 +31,15 @@ def step_of(path):
 
 
 def exists(path):
-  """Tells whether the files of a checkpoint, given without '.index', are there."""
+  """Returns whether the files of a checkpoint are there."""
   return bool(os.path.exists(path + '.index') and glob.glob(glob.escape(path) + '.data-*'))
 
 
 def find_all(directory):
-  """Returns the paths of the checkpoints in a directory, without '.index', by ascending step."""
+  """Returns the paths of the checkpoints in a directory, by ascending step."""
   try:
     state = tf.train.get_checkpoint_state(directory)
-  except ValueError:  # cut short when the machine went down
+  except ValueError:  # truncated by a crash of the machine
     state = None
   listed = state.all_model_checkpoint_paths if state else []
   paths = [os.path.join(directory, os.path.basename(path)) for path in listed]
@@ -53,15 +55,34 @@ def find_latest(directory):
   return next(reversed(find_all(directory)), None)
 
 
+def latest(directory):
+  """Returns the path of the latest checkpoint in a directory; raises Failure if there is none."""
+  found = find_latest(directory)
+  if not found:
+    raise Failure('No checkpoint in %s; train first: python cifar10_train.py --train_dir %s'
+                  % (directory, directory))
+  return found
+
+
+# Checking.
+
+
+@contextlib.contextmanager
+def readable(path):
+  """Turns an error of TensorFlow while it reads a checkpoint into a Failure."""
+  try:
+    yield
+  except tf.errors.OpError as error:
+    raise Failure('%s cannot be read: %s. Move its files away, or choose another directory.'
+                  % (path, reason(error))) from error
+
+
 def missing(path, variables):
-  """Compares a checkpoint with the variables that it should hold.
+  """Returns a list of texts, one for each variable that a checkpoint lacks or has in another shape.
 
   Args:
-    path: of a checkpoint.
-    variables: dict of names in the checkpoint to variables of the graph.
-
-  Returns:
-    A list of texts, one for each variable that is not there or has another shape.
+    path: path of a checkpoint.
+    variables: dict from names in the checkpoint to variables of the graph.
 
   Raises:
     tf.errors.OpError: the checkpoint cannot be read.
@@ -77,51 +98,68 @@ def missing(path, variables):
   return problems
 
 
-def require_fit(path, variables, hint):
-  """Raises Failure, naming the first three problems, unless the checkpoint fits the variables.
+def require_fit(path, variables, flag='--checkpoint_dir'):
+  """Raises Failure, with the first three problems and a way out, unless a checkpoint fits.
 
   Args:
-    path, variables: as for `missing`.
-    hint: sentence for the end of the failure's text: what to do next.
-
-  Raises:
-    Failure: it does not fit.
-    tf.errors.OpError: it cannot be read.
+    path, variables: as for `missing`, which may raise tf.errors.OpError.
+    flag: name of the flag that chose the directory.
   """
   problems = missing(path, variables)
   if problems:
+    values = {variable.op.name: variable for variable in variables.values()}
+    if values.keys() != variables.keys() and not missing(path, values):
+      hint = '--weights=raw does without averages.'
+    else:
+      hint = ('The network was changed since that checkpoint was written (image size, classes or '
+              'layers). Choose another %s, or undo the change.' % flag)
     more = ' and %d more' % (len(problems) - 3) if len(problems) > 3 else ''
     raise Failure('%s does not fit this network: %s%s. %s'
                   % (path, '; '.join(problems[:3]), more, hint))
 
 
-def check_fits(path, variables):
-  """As `require_fit`, for a checkpoint to go on from: one that cannot be read is a Failure too."""
-  try:
-    require_fit(path, variables, 'Choose another directory.')
-  except tf.errors.OpError as error:
-    raise Failure('%s cannot be read: %s. Move it away, or choose another directory.'
-                  % (path, reason(error))) from error
+def require_finite(path, log_probabilities):
+  """Raises Failure if a checkpoint's log_probabilities, float32 [N, K], are NaN or infinite."""
+  finite = np.isfinite(log_probabilities).all(axis=1)
+  if not finite.all():
+    raise Failure('%s gives logits that are NaN or infinite for %d of %d records; training '
+                  'diverged before it. Score an earlier one.'
+                  % (path, np.sum(~finite), len(finite)))
 
 
 # Restoring.
 
-WEIGHTS = ('ema', 'raw')
-# Saved, but may be missing in a checkpoint: smoothed losses for TensorBoard, which other versions
-# of this network name otherwise, and the state of an optimiser, which not every recipe has.
-OPTIONAL = ('/avg', '/Momentum', '/Updates')
-
 
 def saved_variables(weights='ema'):
-  """Returns a dict for a Saver, of names in a checkpoint to the graph's variables.
+  """Returns a dict for a Saver, from names in a checkpoint to the graph's variables.
 
   Args:
-    weights: 'ema' reads each variable's moving average in its place, 'raw' its value at the step.
+    weights: 'ema' reads the moving average of each variable in its place, 'raw' its own value.
   """
   if weights == 'raw':
     return {variable.op.name: variable for variable in tf.global_variables()}
-  decay = 0.0  # the names of averages do not depend on it
-  return tf.train.ExponentialMovingAverage(decay).variables_to_restore()
+  # The names of averages do not depend on the decay.
+  return tf.train.ExponentialMovingAverage(0.0).variables_to_restore()
+
+
+def session(path, weights):
+  """Returns a session of the default graph with a checkpoint's `saved_variables(weights)`.
+
+  Raises:
+    Failure: the checkpoint does not fit the network, or cannot be read.
+  """
+  variables = saved_variables(weights)
+  restored = tf.Session(config=precision.session_config())
+  with readable(path):
+    require_fit(path, variables)
+    try:
+      tf.train.Saver(variables).restore(restored, path)
+    except ValueError as error:  # the saver raises it if the files have vanished
+      if exists(path):
+        raise
+      raise Failure('%s vanished before it was read. Run again for the latest one.' % path
+                    ) from error
+  return restored
 
 
 def build_saver(keep_checkpoints):
@@ -130,99 +168,33 @@ def build_saver(keep_checkpoints):
 
 
 def restorer(train_dir, saver):
-  """Builds the ops that restore the latest checkpoint.
+  """Adds the ops that restore the latest checkpoint to the graph.
 
   Args:
-    train_dir: the directory.
-    saver: a tf.train.Saver of all variables; checkpoints that are found count among those it keeps.
+    train_dir: directory of checkpoints.
+    saver: a tf.train.Saver of all variables; the checkpoints found count among those it keeps.
 
   Returns:
     A function that takes a session and returns whether there was a checkpoint to restore.
 
   Raises:
-    Failure: the checkpoint does not fit the graph.
+    Failure: the checkpoint does not fit the graph, or cannot be read.
   """
   first = find_latest(train_dir)
   if first:  # another program may have written it; later ones are the saver's own
-    variables = {each.op.name: each for each in tf.global_variables()}
-    optional = {name for name in variables if name.endswith(OPTIONAL)}
-    check_fits(first, {name: variables[name] for name in variables.keys() - optional})
-    held = tf.train.NewCheckpointReader(first).get_variable_to_shape_map().keys()
-    first_saver = tf.train.Saver({name: variables[name]
-                                  for name in variables if name not in optional - held})
+    variables = saved_variables('raw')
+    with readable(first):
+      require_fit(first, {name: variable for name, variable in variables.items()
+                          if not name.endswith(OPTIONAL)}, '--train_dir')
+      saved = tf.train.NewCheckpointReader(first).get_variable_to_shape_map()
+    first_saver = tf.train.Saver({name: variables[name] for name in variables if name in saved})
 
   def restore(session):
     paths = find_all(train_dir)
     if not paths:
       return False
-    try:
+    with readable(paths[-1]):
       (first_saver if paths[-1] == first else saver).restore(session, paths[-1])
-    except tf.errors.OpError as error:
-      raise Failure('%s cannot be read: %s. Move its files away to go on from an earlier one.'
-                    % (paths[-1], reason(error))) from error
     saver.recover_last_checkpoints(paths)
     return True
   return restore
-
-
-# Writing.
-
-
-@contextlib.contextmanager
-def exclusive(directory):
-  """Makes `directory` if need be and keeps other trainers out of it.
-
-  Raises:
-    Failure: another trainer is at work there, or the directory cannot be written.
-  """
-  lock = filelock.FileLock(os.path.join(directory, _LOCK))
-  try:
-    os.makedirs(directory, exist_ok=True)
-    lock.acquire(timeout=0)
-  except filelock.Timeout as error:
-    status = read_status(directory)
-    raise Failure('%s is in use by another trainer (process %s). Wait for it, or choose another '
-                  '--train_dir.' % (directory, status.get('pid', 'unknown'))) from error
-  except OSError as error:
-    raise Failure('Cannot write to %s: %s. Choose another --train_dir.'
-                  % (directory, error.strerror)) from error
-  try:
-    yield
-  finally:
-    lock.release()
-
-
-def write_whole(path, text):
-  """Puts a text in the place of a file at once, so that nobody reads half of it."""
-  with open(path + '.new', 'w', encoding='utf-8') as file:
-    file.write(text)
-  os.replace(path + '.new', path)
-
-
-def keep_names(directory, names):
-  """Writes the classes' names beside the checkpoints: a data set is not needed to tell them."""
-  write_whole(os.path.join(directory, _NAMES), '\n'.join(names) + '\n')
-
-
-def read_names(directory):
-  """Returns the classes' names that lie beside checkpoints, by label; CIFAR-10's if none do.
-
-  Raises:
-    Failure: they are not ten.
-  """
-  return download.class_names(directory)
-
-
-def write_status(directory, state, **details):
-  """Tells evaluators how training stands: 'training', 'stopped', 'finished' or 'failed'."""
-  status = dict(state=state, pid=os.getpid(), **details)
-  write_whole(os.path.join(directory, _STATUS), json.dumps(status))
-
-
-def read_status(directory):
-  """Returns what `write_status` wrote last, as a dict; an empty one if nothing is there."""
-  try:
-    with open(os.path.join(directory, _STATUS)) as file:
-      return dict(json.load(file))
-  except (OSError, ValueError, TypeError):
-    return {}

@@ -13,6 +13,7 @@ it. Every process finds its own task in it:
 
 This module does not load TensorFlow, so that waiting processes stay small.
 """
+import contextlib
 import json
 import os
 import re
@@ -75,13 +76,10 @@ def _refuse(what):
 
 
 def parse(text):
-  """Parses TF_CONFIG.
+  """Parses TF_CONFIG; returns a Cluster.
 
   Args:
     text: JSON, or None if the variable is not set.
-
-  Returns:
-    A Cluster.
 
   Raises:
     Failure: it does not describe a cluster and a task in it.
@@ -106,7 +104,7 @@ def parse(text):
       if not found or not 0 < int(found[2]) < 65536:
         _refuse('gives %s the address %r, which is not HOST:PORT' % (job, address))
   addresses = {job: listed for job, listed in addresses.items() if job in JOBS and listed}
-  every_address = [address for listed in addresses.values() for address in listed]
+  every_address = sum(addresses.values(), [])
   for address in every_address:
     if every_address.count(address) > 1:
       _refuse('gives %s to two tasks' % address)
@@ -117,8 +115,8 @@ def parse(text):
   job, index = task.get('type'), task.get('index', 0)
   if isinstance(index, str) and index.isdigit():
     index = int(index)
-  count = 1 if job == 'evaluator' else len(addresses.get(job, [])) if isinstance(job, str) else 0
-  if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
+  count = 1 if job == 'evaluator' else len(addresses.get(str(job), []))
+  if type(index) is not int or not 0 <= index < count:  # a bool is not an index
     _refuse('says that this is %s %s, which the cluster does not have' % (job, index))
   return Cluster(addresses, job, index)
 
@@ -139,16 +137,10 @@ def reachable(address):
 
 
 def wait_for(cluster, tasks, seconds, signals=None):
-  """Waits until all tasks can be reached.
-
-  Args:
-    cluster: a Cluster.
-    tasks: list of tasks.
-    seconds: longest time to wait.
-    signals: what `hooks.catch_signals` yields; a signal ends the wait.
+  """Waits until all tasks can be reached, or until `hooks.catch_signals` has caught a signal.
 
   Raises:
-    Failure: a task cannot be reached within that time.
+    Failure: a task cannot be reached within so many seconds.
   """
   give_up, is_reported = time.monotonic() + seconds, False
   for task in tasks:
@@ -165,44 +157,46 @@ def wait_for(cluster, tasks, seconds, signals=None):
       time.sleep(POLL_SECONDS)
 
 
-class Watch:
+def _end(text, code):
+  """Ends the process at once: no thread of TensorFlow that hangs can hold this up."""
+  print(text, file=sys.stderr, flush=True)
+  sys.stdout.flush()
+  os._exit(code)
+
+
+def _watch(cluster, tasks, seconds, signals, grace_seconds, done):
+  """Does the work of `watching`, until the event `done`."""
+  seen = dict.fromkeys(tasks, time.monotonic())
+  signalled = None
+  while not done.wait(POLL_SECONDS):
+    for task in tasks:
+      if reachable(cluster.address(task)):
+        seen[task] = time.monotonic()
+      elif time.monotonic() - seen[task] > seconds and not done.is_set():
+        _end('Error: %s at %s has been away for %g seconds. Start it again, then this task.'
+             % (name(task), cluster.address(task), seconds), 1)
+    if signals.number:
+      signalled = signalled or time.monotonic()
+      if time.monotonic() - signalled > grace_seconds and not done.is_set():
+        _end('The step did not end within %g seconds.' % grace_seconds, 128 + signals.number)
+
+
+@contextlib.contextmanager
+def watching(cluster, tasks, seconds, signals, grace_seconds):
   """Ends the process if a peer is out of reach for too long, or if a step hangs after a signal.
 
   A step that waits for a lost machine would hang for ever without an exception.
+
+  Args:
+    cluster, tasks: a Cluster, and a list of its tasks to watch.
+    seconds: longest time that one of them may be out of reach.
+    signals: what `hooks.catch_signals` yields.
+    grace_seconds: longest time that a step may take after a signal.
   """
-
-  def __init__(self, cluster, tasks, seconds, signals, grace_seconds):
-    """Takes the peers, the time a peer may be away, and the time a step may take after a signal."""
-    self._cluster, self._tasks, self._seconds = cluster, tasks, seconds
-    self._signals, self._grace_seconds = signals, grace_seconds
-    self._done = threading.Event()
-
-  def __enter__(self):
-    self._thread = threading.Thread(target=self._watch, daemon=True)
-    self._thread.start()
-    return self
-
-  def __exit__(self, *_):
-    self._done.set()
-
-  def _watch(self):
-    seen = dict.fromkeys(self._tasks, time.monotonic())
-    signalled = None
-    while not self._done.wait(POLL_SECONDS):
-      for task in self._tasks:
-        if reachable(self._cluster.address(task)):
-          seen[task] = time.monotonic()
-        elif time.monotonic() - seen[task] > self._seconds and not self._done.is_set():
-          self._end('Error: %s at %s has been away for %g seconds. Start it again, then this task.'
-                    % (name(task), self._cluster.address(task), self._seconds), 1)
-      if self._signals.number:
-        signalled = signalled or time.monotonic()
-        if time.monotonic() - signalled > self._grace_seconds and not self._done.is_set():
-          self._end('The step did not end within %g seconds.' % self._grace_seconds,
-                    128 + self._signals.number)
-
-  @staticmethod
-  def _end(text, code):
-    print(text, file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    os._exit(code)  # no thread of TensorFlow that waits can hold this up
+  done = threading.Event()
+  threading.Thread(target=_watch, args=(cluster, tasks, seconds, signals, grace_seconds, done),
+                   daemon=True).start()
+  try:
+    yield
+  finally:
+    done.set()

@@ -1,4 +1,4 @@
-"""Tests for clusters: TF_CONFIG, waiting for peers, watching them."""
+"""Tests of clusters: TF_CONFIG, waiting for peers, watching them."""
 import contextlib
 import io
 import json
@@ -15,12 +15,13 @@ THREE = {'ps': ['a:1'], 'chief': ['b:1'], 'worker': ['c:1', 'd:1']}
 
 
 def config(cluster=None, job='worker', index=0):
+  """Returns the text of a TF_CONFIG."""
   return json.dumps({'cluster': cluster or THREE, 'task': {'type': job, 'index': index}})
 
 
 @contextlib.contextmanager
 def listening():
-  """Yields an address at which something answers."""
+  """Yields an address that accepts connections."""
   with socket.socket() as server:
     server.bind(('127.0.0.1', 0))
     server.listen()
@@ -28,12 +29,13 @@ def listening():
 
 
 def unused():
+  """Returns an address that accepts no connections."""
   return local_cluster.free_addresses({'ps': 1})['ps'][0]
 
 
 class ParseTest(tf.test.TestCase):
 
-  def testTasks(self):
+  def testJobsAndTasksAreParsed(self):
     cluster = clusters.parse(config(index=1))
     self.assertEqual((cluster.job, cluster.index, cluster.is_chief), ('worker', 1, False))
     self.assertEqual(cluster.workers, [('chief', 0), ('worker', 0), ('worker', 1)])
@@ -43,13 +45,13 @@ class ParseTest(tf.test.TestCase):
     self.assertEqual(clusters.parse(config(index='1')).index, 1)  # as some services write
     self.assertEqual(clusters.parse(config(job='evaluator')).job, 'evaluator')
 
-  def testFirstWorkerIsChiefWhereNoneIsNamed(self):
+  def testFirstWorkerIsChiefWithoutAChiefJob(self):
     two = {'ps': ['a:1'], 'worker': ['[::1]:2', 'd:1']}
     self.assertTrue(clusters.parse(config(two)).is_chief)
     self.assertFalse(clusters.parse(config(two, index=1)).is_chief)
 
-  def testWhatIsRefused(self):
-    for text, why in (
+  def testWrongConfigIsRefused(self):
+    for text, message in (
         (None, 'is not set'), ('', 'is not set'), ('{', 'is not JSON'), ('[]', 'has no "cluster"'),
         ('{"cluster": {}}', 'has no "cluster" or no "task"'),
         (config({'ps': ['a:1']}), 'needs at least one ps and one worker'),
@@ -64,37 +66,37 @@ class ParseTest(tf.test.TestCase):
         (config(index=2), 'says that this is worker 2, which the cluster does not have'),
         (config(index=-1), 'worker -1'), (config(index=True), 'worker True'),
         (config(job='master'), 'master 0'), (config(job=['ps']), 'does not have')):
-      with self.assertRaisesRegex(Failure, '^TF_CONFIG .*' + why) as raised:
+      with self.assertRaisesRegex(Failure, '^TF_CONFIG .*' + message) as raised:
         clusters.parse(text)
       self.assertNotIn('\n', str(raised.exception))
 
 
 class ReachTest(tf.test.TestCase):
 
-  def testWaitsForAllAndNamesTheOneThatIsAway(self):
-    with listening() as here:
-      away = unused()
-      cluster = clusters.Cluster({'ps': [here, away], 'worker': [here]}, 'worker', 0)
+  def testWaitsForAllAndNamesTheUnreachablePeer(self):
+    with listening() as answering:
+      closed = unused()
+      cluster = clusters.Cluster({'ps': [answering, closed], 'worker': [answering]}, 'worker', 0)
       clusters.wait_for(cluster, [('ps', 0)], 10)
       with contextlib.redirect_stdout(io.StringIO()) as out, self.assertRaisesRegex(
-          Failure, 'ps 1 at %s was not reached within 0.1 seconds' % away):
+          Failure, 'ps 1 at %s was not reached within 0.1 seconds' % closed):
         clusters.wait_for(cluster, cluster.servers, 0.1)
-      self.assertEqual(out.getvalue(), 'Waiting for ps 1 at %s.\n' % away)
+      self.assertEqual(out.getvalue(), 'Waiting for ps 1 at %s.\n' % closed)
 
   def testWatchEndsTheProcess(self):
-    """When a peer is away for too long; when a step does not end after a signal."""
+    """Ends it if a peer is away for too long, or if a step does not end after a signal."""
     program = '''
 import signal, sys, time, types
 from cifar10_lib.training import clusters
 cluster = clusters.Cluster({'ps': [sys.argv[1]], 'worker': ['x:1']}, 'worker', 0)
 signals = types.SimpleNamespace(number=int(sys.argv[2]) or None)
-with clusters.Watch(cluster, cluster.servers, 0.5, signals, 0.5):
+with clusters.watching(cluster, cluster.servers, 0.5, signals, 0.5):
   time.sleep(100)
 '''
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(clusters.__file__))))
-    with listening() as here:
+    with listening() as answering:
       for address, number, code, text in (unused(), 0, 1, 'ps 0 at .* has been away for 0.5'), \
-          (here, 15, 143, 'The step did not end within 0.5 seconds'):
+          (answering, 15, 143, 'The step did not end within 0.5 seconds'):
         done = subprocess.run([sys.executable, '-c', program, address, str(number)], cwd=root,
                               capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, code)

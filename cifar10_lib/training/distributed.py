@@ -1,4 +1,9 @@
-"""What TensorFlow's runtime needs so that tasks of a cluster may come and go during training."""
+"""What TensorFlow's runtime needs so that tasks of a cluster may come and go during training.
+
+`cluster` is a clusters.Cluster, `target` the address of this process's tf.train.Server, and
+`signals` what `hooks.catch_signals` yields.
+"""
+import contextlib
 import glob
 import os
 import sys
@@ -22,8 +27,7 @@ class SessionLost(Exception):
 def device_filters(*tasks):
   """Returns a ConfigProto for a session of these tasks alone: it does not wait for any other.
 
-  Args:
-    *tasks: (job, index); index None stands for all tasks of the job.
+  A task is (job, index); index None stands for all tasks of the job.
   """
   return tf.ConfigProto(device_filters=[
       '/job:%s' % job if index is None else '/job:%s/task:%d' % (job, index)
@@ -54,21 +58,20 @@ class SyncHook(tf.train.SessionRunHook):
 
   def __init__(self, optimizer, creator, workers):
     """Takes a tf.train.SyncReplicasOptimizer, the SessionCreator, and the number of workers."""
-    self._creator, self._update = creator, None
+    self._creator = creator
     if creator.is_chief:
-      self._start = [optimizer.chief_init_op]
+      self._start = optimizer.chief_init_op
       self._tokens = optimizer.get_init_tokens_op(workers)
       self._update, = optimizer.get_chief_queue_runner().enqueue_ops
     else:
-      self._start = [optimizer.local_step_init_op]
+      self._start = optimizer.local_step_init_op
 
   def after_create_session(self, session, coord):
     session.run(self._start)
     if self._creator.resumed:  # workers wait for an update that the previous chief did not finish
       session.run(self._tokens)
-    if self._update is not None:
-      thread = threading.Thread(target=self._make_updates, args=(session, coord), daemon=True)
-      thread.start()
+    if self._creator.is_chief:
+      threading.Thread(target=self._make_updates, args=(session, coord), daemon=True).start()
 
   def _make_updates(self, session, coord):
     try:
@@ -111,12 +114,10 @@ def last_written(directory):
   """Returns the highest step of a value in a directory's event files; -1 if there is none."""
   last = -1
   for path in glob.glob(os.path.join(glob.escape(directory), 'events.*')):
-    try:
+    with contextlib.suppress(tf.errors.DataLossError):  # truncated when its writer was killed
       for event in tf.train.summary_iterator(path):
         if event.HasField('summary'):
           last = max(last, event.step)
-    except tf.errors.DataLossError:  # truncated when its writer was killed
-      pass
   return last
 
 
@@ -134,12 +135,10 @@ class SessionCreator(tf.train.SessionCreator):
     """Adds the ops to the graph.
 
     Args:
-      target: address of this process's tf.train.Server.
       config: a ConfigProto.
       restore: function that takes a session, as `checkpoints.restorer` returns it; None for a
         worker that is not the chief.
       seconds: time to wait for the chief.
-      signals: what `hooks.catch_signals` yields.
     """
     self._target, self._config, self._restore = target, config, restore
     self._seconds, self._signals, self._created = seconds, signals, False
@@ -198,40 +197,26 @@ def _ended_queue(index):
 
 
 def report_end(cluster, target):
-  """Reports this worker's end to every parameter server that can be reached.
-
-  Args:
-    cluster: a clusters.Cluster.
-    target: address of this process's tf.train.Server.
-  """
+  """Reports this worker's end to every parameter server that can be reached."""
   for server in cluster.servers:
-    with tf.Graph().as_default():
+    with tf.Graph().as_default(), contextlib.suppress(tf.errors.OpError):
       report = _ended_queue(server[1]).enqueue([cluster.is_chief])
-      try:
-        with tf.Session(target, config=device_filters(server, cluster.task)) as session:
-          session.run(report, options=tf.RunOptions(timeout_in_ms=5000))
-      except tf.errors.OpError:
-        pass
+      with tf.Session(target, config=device_filters(server, cluster.task)) as session:
+        session.run(report, options=tf.RunOptions(timeout_in_ms=5000))
 
 
 def serve(cluster, target, seconds, signals, grace_seconds):
-  """Holds variables, as a parameter server, until all workers have ended.
+  """Holds variables, as a parameter server, until all workers have ended; returns the exit code.
 
   Args:
-    cluster: a clusters.Cluster.
-    target: address of this process's tf.train.Server.
     seconds: time that the chief may be out of reach.
-    signals: what `hooks.catch_signals` yields.
-    grace_seconds: as for `clusters.Watch`.
-
-  Returns:
-    The exit code.
+    grace_seconds: as for `clusters.watching`.
   """
   running, give_up = len(cluster.workers), None
   with tf.Graph().as_default():
     ended = _ended_queue(cluster.index).dequeue()
     clusters.wait_for(cluster, [cluster.chief], seconds, signals)
-    with tf.Session(target, config=device_filters(cluster.task)) as session, clusters.Watch(
+    with tf.Session(target, config=device_filters(cluster.task)) as session, clusters.watching(
         cluster, [cluster.chief], seconds, signals, grace_seconds):
       while running and not (give_up and time.monotonic() > give_up):
         if signals.number:

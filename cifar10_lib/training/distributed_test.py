@@ -1,4 +1,4 @@
-"""Tests for distributed: which steps the event files of an interrupted run hold."""
+"""Tests of distributed: the steps in the event files of an interrupted run."""
 import glob
 import os
 
@@ -14,19 +14,19 @@ class EventsTest(tf.test.TestCase):
       for step in steps:
         writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag='a', simple_value=1)]), step)
 
-  def testLastWritten(self):
+  def testLastWrittenIsTheHighestStep(self):
     directory = os.path.join(self.get_temp_dir(), 'events')
     self.assertEqual(distributed.last_written(directory), -1)
     self._write(directory, [3, 12])
     self._write(directory, [5, 9])
     self.assertEqual(distributed.last_written(directory), 12)
-    for path in glob.glob(os.path.join(directory, '*')):  # as a killed process leaves it
+    for path in glob.glob(os.path.join(directory, '*')):  # a killed process leaves a cut record
       with open(path, 'rb+') as file:
         file.truncate(os.path.getsize(path) - 3)
     self.assertEqual(distributed.last_written(directory), 5)
 
-  def testOnlyStepsBeyondAreWritten(self):
-    """A restore went back to step 2, where values up to step 5 are written."""
+  def testOnlyNewStepsAreWritten(self):
+    """A restore goes back to step 2, but the event files hold values up to step 5."""
     directory = os.path.join(self.get_temp_dir(), 'onward')
     with tf.Graph().as_default():
       step = tf.train.get_or_create_global_step()

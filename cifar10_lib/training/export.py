@@ -4,19 +4,13 @@ import os
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.dataset import augmentation, records
-from cifar10_lib.training import restoring
+from cifar10_lib.training import checkpoints
 
 SIZE = records.HEIGHT  # height and width of the network's pictures, pixels
 
 
 def _signature(inputs, log_probabilities, names):
-  """Returns a signature of the SavedModel.
-
-  Args:
-    inputs: dict of one name to the placeholder that is fed.
-    log_probabilities: float32 [N, K].
-    names: list of str [K], the classes by label.
-  """
+  """Returns a signature of the SavedModel; `inputs` is a dict of one name to the placeholder."""
   likeliest, classes = tf.math.top_k(log_probabilities, len(names))  # [N, K]
   return tf.saved_model.predict_signature_def(
       inputs, {'names': tf.gather(tf.constant(names), classes), 'probabilities': tf.exp(likeliest)})
@@ -39,7 +33,7 @@ def export(path, directory, log_probabilities, names, weights='ema'):
 
   Args:
     path: path of the checkpoint, without '.index'.
-    directory: directory to write into; new or empty.
+    directory: where to write; new or empty.
     log_probabilities: function that builds the network: from pictures, uint8 [N, 32, 32, 3], to
       float32 [N, K].
     names: list of str [K], the classes by label.
@@ -60,7 +54,7 @@ def export(path, directory, log_probabilities, names, weights='ema'):
     with tf.variable_scope(tf.get_variable_scope(), reuse=True):
       decoded = tf.map_fn(_decode, encoded, tf.uint8)
       signatures['encoded'] = _signature({'encoded': encoded}, log_probabilities(decoded), names)
-    with restoring.session(path, weights) as session:
+    with checkpoints.session(path, weights) as session:
       try:
         builder = tf.saved_model.Builder(directory)
         builder.add_meta_graph_and_variables(session, ['serve'], signatures)

@@ -1,4 +1,4 @@
-"""Tests of the SavedModel, with a network of one variable and three classes."""
+"""Tests of the exported SavedModel, with a network of one variable and three classes."""
 import os
 import tempfile
 
@@ -12,7 +12,7 @@ NAMES = ['red', 'green', 'blue']
 
 
 def _log_probabilities(pictures):
-  """The share of each channel, times a variable that only the checkpoint sets to 1."""
+  """Returns the log of each channel's share, times a variable that is 1 in the checkpoint only."""
   scale = tf.get_variable('scale', initializer=0.0)
   channels = tf.reduce_sum(tf.cast(pictures, tf.float32), [1, 2])  # [N, 3]
   return tf.log(scale * channels / tf.reduce_sum(channels, axis=1, keepdims=True))
@@ -33,7 +33,7 @@ class ExportTest(tf.test.TestCase):
     export.export(path, directory, _log_probabilities, NAMES, weights='raw')
     return directory
 
-  def testBothSignatures(self):
+  def testBothSignaturesGiveSortedPredictions(self):
     directory = self._export(self._save())
     pictures = np.zeros([2, 32, 32, 3], np.uint8) + np.uint8([[[[10, 30, 60]]], [[[70, 10, 20]]]])
     with tf.Graph().as_default(), tf.Session() as session:
@@ -48,7 +48,7 @@ class ExportTest(tf.test.TestCase):
                                              [b'red', b'blue', b'green']])
         self.assertAllClose(found['probabilities'], [[.6, .3, .1], [.7, .2, .1]])
 
-  def testCheckpointOfAnotherNetwork(self):
+  def testCheckpointOfAnotherNetworkIsRefused(self):
     with self.assertRaisesRegex(Failure, 'scale is missing.*The network was changed since'):
       self._export(self._save('other'))
 

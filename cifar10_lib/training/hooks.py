@@ -1,33 +1,36 @@
-"""What watches a training session: the log line, the stop on a signal, guards of input and loss.
+"""Hooks of a training session: log lines, stop on a signal, checks of input, loss and weights.
 
-A `tf.train.SessionRunHook` is asked before and told after every `session.run` of a
-MonitoredTrainingSession, so the training loop itself stays one line.
+A MonitoredTrainingSession calls its hooks before and after every `session.run`, so the training
+loop itself stays one line. `signals` is what `catch_signals` yields.
 """
 import contextlib
 import datetime
 import math
 import os
+import queue
 import signal
 import socket
 import statistics
 import sys
 import threading
 import time
+import types
 
 from tqdm import tqdm
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.training import checkpoints, trainer_files
 
-FILL = 'fill'  # collection of ops to run once before the first step, when batches are ready
-POLL_SECONDS = 0.01  # between two looks at a queue that fills
+FILL = 'fill'  # collection of ops to run once, before the first step and after the first batch
+POLL_SECONDS = 0.01  # between two checks of the queues before the first step
 
 
 class _StepHook(tf.train.SessionRunHook):
-  """Knows the step of each run, and some numbers. Subclasses override `after_step`."""
+  """Fetches the step and other scalars of each run. Subclasses override `after_step`."""
 
   def __init__(self, step, **numbers):
-    """Takes integer and float32 scalars: the step once the run is done, and the run's numbers."""
+    """Takes the step once the update is done (integer scalar), and float32 scalars by name."""
     self._fetches = dict(numbers, step=step)
 
   def before_run(self, run_context):
@@ -38,44 +41,51 @@ class _StepHook(tf.train.SessionRunHook):
 
 
 class LoggerHook(_StepHook):
-  """Prints how training goes: a line every so many steps, and a bar where there is a terminal.
+  """Prints a line every so many steps, and shows a progress bar on a terminal.
 
-  Figures are means over the steps since the last line. The first step after a start is left out
-  of rates, for it includes what TensorFlow does once. Where others train too, a run of this process
-  may be several steps after the one before.
+  Figures are means over the steps since the last line. Rates exclude the first step after a start,
+  which includes what TensorFlow does once. On a cluster, other workers make steps too, so the step
+  may rise by more than one per run.
   """
 
   def __init__(self, step, loss, accuracy, batch_size, max_steps, every_steps):
-    """Takes scalars: the step once a run is done, the run's loss, and the share that it named
-    right; then pictures a step, the last step, and steps a line."""
+    """Takes what to print, and how often.
+
+    Args:
+      step: integer scalar, the step once the update is done.
+      loss, accuracy: float32 scalars of the step.
+      batch_size: pictures a step.
+      max_steps: the last step.
+      every_steps: steps from one line to the next.
+    """
     super().__init__(step, loss=loss, accuracy=accuracy)
     self._batch_size, self._max_steps, self._every_steps = batch_size, max_steps, every_steps
     self._losses, self._accuracies = [], []
 
   def begin(self):
-    self._begun = self._since = time.perf_counter()
+    self._since = time.perf_counter()
     self._bar = None
 
   def after_step(self, step, loss, accuracy):
     now = time.perf_counter()
     if self._bar is None:
       self._print('step %d, loss = %.2f (first step after %.1f sec)'
-                  % (step, loss, now - self._begun))
+                  % (step, loss, now - self._since))
       self._bar = tqdm(total=self._max_steps, initial=step, unit='step', file=sys.stderr,
                        dynamic_ncols=True, leave=False, disable=None)  # None: off without terminal
-      self._since, self._told = now, step
+      self._since, self._printed = now, step
       return
     self._bar.update(step - self._bar.n)
     self._losses.append(loss)
     self._accuracies.append(accuracy)
-    passed = step // self._every_steps > self._told // self._every_steps
-    if (passed or step >= self._max_steps) and step > self._told:
-      seconds = (now - self._since) / (step - self._told)  # a step
+    passed = step // self._every_steps > self._printed // self._every_steps
+    if (passed or step >= self._max_steps) and step > self._printed:
+      seconds = (now - self._since) / (step - self._printed)  # a step
       left = datetime.timedelta(seconds=round(seconds * max(0, self._max_steps - step)))
       self._print('step %d, loss = %.2f (%.1f examples/sec; %.3f sec/batch), accuracy %.2f, %s left'
                   % (step, statistics.fmean(self._losses), self._batch_size / seconds, seconds,
                      statistics.fmean(self._accuracies), left))
-      self._losses, self._accuracies, self._since, self._told = [], [], now, step
+      self._losses, self._accuracies, self._since, self._printed = [], [], now, step
 
   def end(self, session):
     if self._bar is not None:
@@ -88,7 +98,7 @@ class LoggerHook(_StepHook):
 
 
 class FiniteLossHook(_StepHook):
-  """Stops training at a loss that is NaN or infinite. List it before the hook that saves."""
+  """Stops training when the loss is NaN or infinite. It must come before the hook that saves."""
 
   def __init__(self, step, loss):
     super().__init__(step, loss=loss)
@@ -101,10 +111,10 @@ class FiniteLossHook(_StepHook):
 
 
 class FiniteWeightsListener(tf.train.CheckpointSaverListener):
-  """Keeps a CheckpointSaverHook from saving weights that are NaN or infinite.
+  """Stops a CheckpointSaverHook from saving weights that are NaN or infinite.
 
-  The loss of a step is computed before its update; an update that breaks the weights shows in the
-  loss of the next step only.
+  The loss of a step is computed before its update. If an update breaks the weights, only the loss
+  of the next step shows it.
   """
 
   def begin(self):
@@ -120,92 +130,73 @@ class FiniteWeightsListener(tf.train.CheckpointSaverListener):
 
 
 class MetaGraphListener(tf.train.CheckpointSaverListener):
-  """Writes the graph beside each checkpoint, as `tf.train.import_meta_graph` reads it.
+  """Writes the graph beside each checkpoint, for `tf.train.import_meta_graph`.
 
-  The graph is the same all the time: a thread writes it once a run, and later checkpoints get a
-  hard link. The Saver deletes the link with its checkpoint.
+  A thread does it, so that neither the first step nor a save waits. It exports the graph once: the
+  graph stays the same. The Saver deletes the file with its checkpoint.
   """
 
-  def __init__(self, directory, scaffold):
-    """Takes the directory of the checkpoints, and the Scaffold with their Saver."""
-    self._directory, self._scaffold = directory, scaffold
-    self._thread = self._latest = None
+  def __init__(self, scaffold):
+    """Takes the Scaffold with the Saver of the checkpoints."""
+    self._scaffold = scaffold
+    self._paths = queue.SimpleQueue()
+    self._thread = threading.Thread(target=self._write, daemon=True)
 
   def begin(self):
     self._graph = tf.get_default_graph()
+    self._thread.start()
 
   def after_save(self, session, global_step_value):
-    path = os.path.join(self._directory, 'model.ckpt-%d.meta' % global_step_value)
-    if self._thread is None:
-      self._thread = threading.Thread(target=self._write, args=(path,))
-      self._thread.start()
-    else:
-      self._thread.join()
-      self._link(path)
-    self._latest = path
+    self._paths.put(self._scaffold.saver.last_checkpoints[-1])
 
   def end(self, session, global_step_value):
-    if self._thread is not None:
-      self._thread.join()
+    self._paths.put(None)
+    self._thread.join()
 
-  def _write(self, path):
-    with self._graph.as_default():
-      meta_graph = self._scaffold.saver.export_meta_graph()
-    with open(path + '.new', 'wb') as file:
-      file.write(meta_graph.SerializeToString())
-    os.replace(path + '.new', path)
-
-  def _link(self, path):
-    if path == self._latest:
-      return
-    try:
-      os.link(self._latest, path)
-    except FileExistsError:  # of a run before
-      os.remove(path)
-      os.link(self._latest, path)
-    except OSError:  # a file system without hard links, or the file was moved away
-      self._write(path)
-
-
-class _Signals:
-  """Which signal came, if any."""
-  number = None
+  def _write(self):
+    content = None
+    for path in iter(self._paths.get, None):
+      if content is None:
+        with self._graph.as_default():
+          content = self._scaffold.saver.export_meta_graph().SerializeToString()
+      try:
+        if checkpoints.exists(path):  # the Saver may have deleted it meanwhile
+          trainer_files.replace(path + '.meta', content)
+      except OSError as error:
+        print('%s.meta cannot be written: %s.' % (path, error.strerror), file=sys.stderr)
 
 
 @contextlib.contextmanager
 def catch_signals():
-  """Holds SIGTERM and SIGINT back within a block: the first is noted, the second ends at once.
+  """Catches SIGTERM and SIGINT in the block. The first is noted, the second ends the process.
 
   Yields:
-    An object whose `number` is that of the signal, or None.
+    An object with an attribute `number`: the number of the signal that was caught, or None.
   """
-  signals = _Signals()
+  signals = types.SimpleNamespace(number=None)
 
   def note(number, frame):
     signals.number = number
-    begin = '\n' if sys.stderr.isatty() else ''  # the bar stands in the line
+    start = '\n' if sys.stderr.isatty() else ''  # the progress bar occupies the line
     print('%sCaught %s: finishing the step, then saving; once more ends at once.'
-          % (begin, signal.Signals(number).name), flush=True)
+          % (start, signal.Signals(number).name), flush=True)
     signal.signal(number, signal.SIG_DFL)
 
-  # A job that a script started in the background has SIGINT ignored, and means it.
+  # A shell starts background jobs with SIGINT ignored. It stays ignored.
   numbers = [number for number in (signal.SIGTERM, signal.SIGINT)
              if signal.getsignal(number) is not signal.SIG_IGN]
   before = {number: signal.signal(number, note) for number in numbers}
-  # Python calls `note` between two of its own instructions, never inside a step that hangs. What
-  # the interpreter writes to this socket when a signal comes, a thread can read at once.
+  # Python calls `note` only between two of its own instructions, never inside a step that hangs.
+  # But the interpreter writes each signal to this socket at once, and a thread reads it.
   reader, writer = socket.socketpair()
   writer.setblocking(False)
   wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
 
   def watch():
-    came = 0
-    while True:
-      byte = reader.recv(1)
-      if not byte:
-        return
-      came += byte[0] in numbers
-      if came == 2:
+    count = 0
+    while byte := reader.recv(1):
+      count += byte[0] in numbers
+      if count == 2:
         os._exit(128 + byte[0])
   thread = threading.Thread(target=watch, daemon=True)
   thread.start()
@@ -221,10 +212,9 @@ def catch_signals():
 
 
 class StopOnSignalHook(tf.train.SessionRunHook):
-  """Ends training after the step in which a signal came."""
+  """Ends training after the step during which a signal was caught."""
 
   def __init__(self, signals):
-    """Takes what `catch_signals` yields."""
     self._signals = signals
 
   def after_create_session(self, session, coord):
@@ -237,20 +227,20 @@ class StopOnSignalHook(tf.train.SessionRunHook):
 
 
 class FirstBatchHook(tf.train.SessionRunHook):
-  """Waits for the first batch before the first step, and says which queue it waits for in vain.
+  """Waits for the first batch before the first step; raises Failure if none comes.
 
-  A step that needs a batch which never comes would hang without a word, deaf to signals. Then it
-  runs the ops of the collection FILL, which take batches beforehand.
+  Without it, a step would hang and ignore signals if its batch never came. After the wait it runs
+  the ops of the collection FILL, which fetch batches in advance.
   """
 
-  def __init__(self, timeout_secs, signals=_Signals, batches=1):
-    """Takes how long to wait, what `catch_signals` yields, and how many batches a step takes."""
+  def __init__(self, timeout_secs, signals=None, batches=1):
+    """Takes the seconds to wait, the signals that end it, and the batches that a step needs."""
     self._timeout_secs, self._signals, self._batches = timeout_secs, signals, batches
 
   def begin(self):
     queues = [runner.queue for runner in tf.get_collection(tf.GraphKeys.QUEUE_RUNNERS)]
-    self._last = queues[-1].name  # of ready batches: the one built last
-    with tf.name_scope('first_batch/'):  # with a slash: not within the queues' own scopes
+    self._last = queues[-1].name  # the batch queue is built last
+    with tf.name_scope('first_batch/'):  # the slash keeps the ops out of the queues' own scopes
       self._sizes = {queue.name: queue.size(queue.name.split('/')[-1]) for queue in queues}
       self._closed = queues[-1].is_closed('closed')
     self._fill = tf.get_collection(FILL)
@@ -263,7 +253,7 @@ class FirstBatchHook(tf.train.SessionRunHook):
   def _wait(self, session, coord):
     give_up = time.monotonic() + self._timeout_secs
     while not coord.should_stop():
-      if self._signals.number:
+      if self._signals and self._signals.number:
         coord.request_stop()
         return
       sizes, closed = session.run([self._sizes, self._closed])

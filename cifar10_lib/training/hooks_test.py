@@ -1,4 +1,4 @@
-"""Tests of what watches a training session."""
+"""Tests of the hooks of a training session."""
 import contextlib
 import io
 import os
@@ -10,10 +10,9 @@ from unittest import mock
 
 import numpy as np
 
-from cifar10_lib.training import hooks
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
-
+from cifar10_lib.training import hooks
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(hooks.__file__))))
 
@@ -35,14 +34,14 @@ programs.run(main)
 
 
 def _queue_fed_by(*tensors):
-  """A queue with a runner that fills it with what the tensors give, all int32 scalars."""
+  """Returns a queue that a queue runner fills from `tensors`, int32 scalars."""
   queue = tf.FIFOQueue(4, [tf.int32] * len(tensors), [[]] * len(tensors), name='fed')
   tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(tensors)]))
   return queue
 
 
 def _queue_that_waits():
-  """A queue whose runner waits for another queue that nobody fills; it ends with the session."""
+  """Returns a queue that stays empty: its queue runner waits until the session ends."""
   source = tf.FIFOQueue(1, [tf.int32], [[]], name='nobody_fills')
   queue = tf.FIFOQueue(4, [tf.int32], [[]], name='fed')
   tf.train.add_queue_runner(tf.train.QueueRunner(
@@ -59,9 +58,13 @@ class HooksTest(tf.test.TestCase):
     self.addCleanup(graph.__exit__, None, None, None)
 
   def _lines(self, losses, clock, max_steps=7, every_steps=3, first_step=1):
-    """What a LoggerHook prints for these losses, run at these times in seconds.
+    """Returns the lines that a LoggerHook prints, without date and time.
 
-    A tenth of each loss is its step's accuracy.
+    Args:
+      losses: the loss of each step; its tenth is the accuracy.
+      clock: the times that the clock returns, in seconds.
+      max_steps, every_steps: arguments of the hook.
+      first_step: number of the first step.
     """
     hook = hooks.LoggerHook(None, None, None, 100, max_steps, every_steps)
     with contextlib.redirect_stdout(io.StringIO()) as out, \
@@ -81,7 +84,7 @@ class HooksTest(tf.test.TestCase):
         'step 6, loss = 5.00 (100.0 examples/sec; 1.000 sec/batch), accuracy 0.50, 0:00:01 left',
         'step 7, loss = 7.00 (50.0 examples/sec; 2.000 sec/batch), accuracy 0.70, 0:00:00 left'])
 
-  def testLogLineGivesTheRealStepAfterAResume(self):
+  def testLogLineGivesTheGlobalStepAfterAResume(self):
     lines = self._lines([1.0, 1.0], [0, 1, 3], max_steps=60, first_step=50, every_steps=51)
     self.assertEqual(lines[1],
                      'step 51, loss = 1.00 (50.0 examples/sec; 2.000 sec/batch), accuracy 0.10, '
@@ -94,14 +97,14 @@ class HooksTest(tf.test.TestCase):
       hook.after_step(1, 1.0, 0.1)
     self.assertRegex(out.getvalue(), r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: step 1, ')
 
-  def testLossThatIsNoNumberStops(self):
+  def testNonFiniteLossFails(self):
     hook = hooks.FiniteLossHook(None, None)
     hook.after_step(1, 1e30)
     for loss, word in ((float('nan'), 'nan'), (float('inf'), 'inf')):
       with self.assertRaisesRegex(Failure, 'became %s at step 12' % word):
         hook.after_step(12, loss)
 
-  def testWeightsThatAreNoNumbersAreNotSaved(self):
+  def testNonFiniteWeightsAreNotSaved(self):
     weights = tf.get_variable('weights', [3])
     listener = hooks.FiniteWeightsListener()
     listener.begin()
@@ -113,7 +116,7 @@ class HooksTest(tf.test.TestCase):
       weights.load([1.0, -1e30, 2.0], session)
       listener.before_save(session, 30)
 
-  def testFirstSignalIsNotedAndTheSecondEnds(self):
+  def testFirstSignalIsNotedAndTheSecondHasItsDefault(self):
     before = signal.getsignal(signal.SIGTERM)
     with contextlib.redirect_stdout(io.StringIO()) as out, \
          hooks.catch_signals() as signals:
@@ -124,7 +127,7 @@ class HooksTest(tf.test.TestCase):
     self.assertIn('SIGTERM', out.getvalue())
     self.assertIs(signal.getsignal(signal.SIGTERM), before)
 
-  def testSignalThatIsIgnoredStaysSo(self):
+  def testIgnoredSignalStaysIgnored(self):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
       with hooks.catch_signals():
@@ -132,7 +135,7 @@ class HooksTest(tf.test.TestCase):
     finally:
       signal.signal(signal.SIGINT, before)
 
-  def testStopsAfterTheStepInWhichASignalCame(self):
+  def testStopsAfterTheStepOfTheSignal(self):
     signals = mock.Mock(number=None)
     step = tf.assign_add(tf.train.get_or_create_global_step(), 1)
     steps = []
@@ -143,7 +146,7 @@ class HooksTest(tf.test.TestCase):
         steps.append(int(session.run(step)))
     self.assertEqual(steps, [1, 2, 3])
 
-  def testSignalBeforeTheFirstStepRunsNone(self):
+  def testSignalBeforeTheFirstStepRunsNoStep(self):
     tf.train.get_or_create_global_step()
     hook = hooks.StopOnSignalHook(mock.Mock(number=signal.SIGTERM))
     with tf.train.MonitoredTrainingSession(hooks=[hook]) as session:
@@ -156,8 +159,8 @@ class HooksTest(tf.test.TestCase):
       with tf.train.MonitoredTrainingSession(hooks=[hook]):
         self.fail('the session began')
 
-  def testProgramEndsThoughAReaderHangs(self):
-    # A thread that hangs in a read cannot be stopped; it must not keep the program.
+  def testProgramEndsWhileAReaderHangs(self):
+    # Nothing can stop a thread that hangs in a read. It must not keep the program alive.
     process = subprocess.run(
         [sys.executable, '-c', PROGRAM_WITH_A_READER_THAT_HANGS], capture_output=True, text=True,
         timeout=120, env=dict(os.environ, PYTHONPATH=ROOT))
@@ -169,7 +172,7 @@ class HooksTest(tf.test.TestCase):
     _queue_that_waits()
     hook = hooks.FirstBatchHook(30, mock.Mock(number=signal.SIGTERM))
     with tf.train.MonitoredTrainingSession(hooks=[hook], stop_grace_period_secs=1) as session:
-      self.assertTrue(session.should_stop())  # else the first step would wait in its place
+      self.assertTrue(session.should_stop())  # else the first step would wait instead
 
   def testWaitEndsWithTheFirstBatch(self):
     batch = _queue_fed_by(tf.constant(5)).dequeue()
@@ -177,7 +180,7 @@ class HooksTest(tf.test.TestCase):
     with tf.train.MonitoredTrainingSession(hooks=[hook]) as session:
       self.assertEqual(session.run(batch), 5)
 
-  def testInputWithoutARecordIsNoTimeout(self):
+  def testEmptyInputEndsTheWait(self):
     path = os.path.join(self.get_temp_dir(), 'empty.bin')
     open(path, 'w').close()
     names = tf.train.string_input_producer([path], num_epochs=1)

@@ -108,10 +108,7 @@ def _await_chief(processes, chief, signals, grace_seconds):
 
 
 def _await_others(processes, stopped, grace_seconds):
-  """Waits for the end of all processes, and kills the rest after the time of grace.
-
-  If training was `stopped`, it asks them to end first.
-  """
+  """Waits for all processes, asked to end if `stopped`; kills the rest after the time of grace."""
   if stopped:
     for each in processes:
       each.end(signal.SIGTERM)
@@ -135,7 +132,7 @@ def _environment(task, cluster):
 
 
 def run(counts, command, log_dir, signals, grace_seconds):
-  """Starts a cluster on this machine, and restarts processes that are killed.
+  """Starts a cluster on this machine, restarts killed processes; returns the chief's exit code.
 
   Args:
     counts: dict from job to count.
@@ -143,9 +140,6 @@ def run(counts, command, log_dir, signals, grace_seconds):
     log_dir: directory of the logs, one for each process; an existing log is appended to.
     signals: what `hooks.catch_signals` yields; a signal is passed on to the chief first.
     grace_seconds: time for the other processes to end after the chief has ended.
-
-  Returns:
-    The chief's exit code.
   """
   addresses = free_addresses(counts)
   evaluators = addresses.pop('evaluator', [])

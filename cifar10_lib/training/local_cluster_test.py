@@ -1,4 +1,4 @@
-"""Tests for local_cluster: what --local takes, restarts, signals, the division of the cores."""
+"""Tests of local_cluster: the flag --local, restarts, signals, the division of the cores."""
 import contextlib
 import io
 import os
@@ -15,7 +15,7 @@ from cifar10_lib.training import local_cluster
 
 class ParseTest(tf.test.TestCase):
 
-  def testCounts(self):
+  def testCountsAreParsed(self):
     self.assertEqual(local_cluster.parse('ps:2,worker:3'), {'ps': 2, 'worker': 3})
     for text in '', 'ps', 'ps:1', 'worker:1', 'ps:0,worker:1', 'ps:1,worker:x', 'ps:1,ps:1', \
         'ps:1,worker:1,chief:2', 'ps:1,wroker:1':
@@ -39,7 +39,7 @@ class RunLocalTest(tf.test.TestCase):
     with open(path) as file:
       return file.read()
 
-  def testStartsAllAndStartsAgainWhatIsKilled(self):
+  def testStartsAllTasksAndRestartsKilledOnes(self):
     marker = os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), 'killed')
     program = '''
 import json, os, time
@@ -60,7 +60,7 @@ time.sleep(100)
     began = time.monotonic()
     code, logs = self._run(program, {'ps': 1, 'worker': 2})
     self.assertEqual(code, 7)
-    self.assertLess(time.monotonic() - began, 50)  # the others were ended, not waited for
+    self.assertLess(time.monotonic() - began, 50)  # the other tasks were stopped
     self.assertEqual(logs, {'ps-0.log': 'ps 0 2\n', 'worker-0.log': 'worker 0 2\n',
                             'worker-1.log': 'worker 1 2\n' * 2})
 
@@ -70,7 +70,7 @@ time.sleep(100)
       os.environ.pop('TF_NUM_INTRAOP_THREADS', None)
       _, logs = self._run(program, {'ps': 1, 'worker': 3})
       self.assertEqual([logs[name] for name in sorted(logs)], ['None\n'] + ['2\n'] * 3)
-      os.environ['TF_NUM_INTRAOP_THREADS'] = '5'  # the user's own
+      os.environ['TF_NUM_INTRAOP_THREADS'] = '5'  # the user's setting
       _, logs = self._run(program, {'ps': 1, 'worker': 1})
       self.assertEqual(logs['worker-0.log'], '5\n')
 
@@ -81,19 +81,19 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 time.sleep(100)
 '''
     code, _ = self._run(program, {'ps': 1, 'worker': 1}, _SignalSoon())
-    self.assertIn(code, (143, -15))  # -15: before the program had begun
+    self.assertIn(code, (143, -15))  # -15: the signal came before the handler was set
 
 
 class _SignalSoon:
-  """As if a signal came after some looks."""
+  """Stands in for signals: SIGTERM comes after ten reads of `number`."""
 
   def __init__(self):
-    self._looks = 0
+    self._reads = 0
 
   @property
   def number(self):
-    self._looks += 1
-    return 15 if self._looks > 10 else None
+    self._reads += 1
+    return 15 if self._reads > 10 else None
 
 
 if __name__ == '__main__':

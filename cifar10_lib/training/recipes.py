@@ -93,12 +93,7 @@ def learning_rate(global_step, batch_size, num_examples, recipe):
 
 
 def optimizer(rate, recipe):
-  """Returns the tf.train.Optimizer that updates the variables.
-
-  Args:
-    rate: float32 scalar, as `learning_rate` returns it.
-    recipe: a Recipe.
-  """
+  """Returns the recipe's tf.train.Optimizer at a rate, as `learning_rate` returns it."""
   if not recipe.momentum:
     return tf.train.GradientDescentOptimizer(rate)
   if not recipe.muon_rate:

@@ -1,27 +1,30 @@
-"""One run of training from start to end: its directory, its session, its hooks, its last word.
+"""One run of training from start to end: directory, session options, hooks, status, exit code.
 
-A program opens a run with `leading` and builds its graph. Scaffold, hooks and session options come
-from here; the training loop itself stays in the program.
+A program opens a run with `leading`, builds its graph and takes scaffold, hooks and session options
+from the Run. The training loop stays in the program.
+
+`options` are the parsed flags, or anything with their names as attributes. `signals` is what
+`hooks.catch_signals` yields.
 """
 import contextlib
-import datetime
 import os
 import sys
+import time
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.network import precision
 from cifar10_lib.reporting import report
-from cifar10_lib.training import checkpoints, hooks
+from cifar10_lib.training import checkpoints, hooks, trainer_files
 
-GRACE_SECONDS = 10  # in which a thread that hangs in a read may come back when training ends
+GRACE_SECONDS = 10  # that threads have to end when training ends; a read may hang
 
 
 class Run:
-  """A run that `leading` has opened."""
+  """A run of training in one directory."""
 
   def __init__(self, options, signals):
-    """Takes the flags and what `hooks.catch_signals` yields; looks for the latest checkpoint."""
+    """Finds the latest checkpoint."""
     self.options, self.signals = options, signals
     self.latest = checkpoints.find_latest(options.train_dir)
     self.step = checkpoints.step_of(self.latest) if self.latest else 0
@@ -36,8 +39,8 @@ class Run:
     """Returns a tf.train.Scaffold that starts from the latest checkpoint, if there is one."""
     saver = checkpoints.build_saver(self.options.keep_checkpoints)
     restore = checkpoints.restorer(self.options.train_dir, saver)
-    # Names of variables that still have no value. This process initialises all of them itself, so
-    # the list is empty: that saves 120 ops and two runs before the first step.
+    # The names of uninitialised variables. This process initialises all variables, so the list is
+    # empty. By default, 120 ops compute it in two runs before the first step.
     uninitialised = tf.constant([], tf.string, name='no_uninitialised_variables')
     return tf.train.Scaffold(
         saver=saver, init_fn=lambda _, session: restore(session),
@@ -50,24 +53,16 @@ class Run:
       step, loss, accuracy, towers: as for `step_hooks`.
       scaffold: what `scaffold` returned.
     """
-    options = self.options
-    writer = event_writer(options.train_dir, self.step)
     return [
-        *step_hooks(options, self.signals, step, loss, accuracy, towers),
-        tf.train.StepCounterHook(options.summary_steps, summary_writer=writer),
-        tf.train.SummarySaverHook(options.summary_steps, summary_writer=writer,
-                                  summary_op=tf.summary.merge_all()),
-        save_hook(options, scaffold),
-        # Last: the hooks before it do their work while the queues fill.
-        hooks.FirstBatchHook(options.first_batch_secs, self.signals, towers),
+        *step_hooks(self.options, self.signals, step, loss, accuracy, towers),
+        *event_hooks(self.options, self.step),
+        save_hook(self.options, scaffold),
+        # Last, because the other hooks do their work while the queues fill.
+        hooks.FirstBatchHook(self.options.first_batch_secs, self.signals, towers),
     ]
 
   def session_config(self, cpu_devices=1):
-    """Returns a ConfigProto, and says in how many bits the session computes if --use_fp16 is set.
-
-    Args:
-      cpu_devices: as for `precision.session_config`.
-    """
+    """Returns a ConfigProto; with --use_fp16 it prints what the session computes in."""
     dtype = precision.compute_dtype(self.options.use_fp16)
     if self.options.use_fp16:
       print('Computing in %s%s.' % (
@@ -79,8 +74,6 @@ def step_hooks(options, signals, step, loss, accuracy, towers=1):
   """Returns the hooks that every trainer uses, in the order they are called.
 
   Args:
-    options: the parsed flags, or anything with their names as attributes.
-    signals: what `hooks.catch_signals` yields.
     step: int64 scalar, the step once the update is done.
     loss, accuracy: float32 scalars of the step.
     towers: batches of `options.batch_size` a step.
@@ -94,27 +87,31 @@ def step_hooks(options, signals, step, loss, accuracy, towers=1):
   ]
 
 
+def event_hooks(options, step):
+  """Returns the hooks that write speed and summaries.
+
+  It writes the graph at once and, at `step`, the hyper-parameters.
+  """
+  writer = tf.summary.FileWriterCache.get(options.train_dir)
+  report.add_hyper_parameters(writer, trainer_files.read_status(options.train_dir), step)
+  return [tf.train.StepCounterHook(options.summary_steps, summary_writer=writer),
+          tf.train.SummarySaverHook(options.summary_steps, summary_writer=writer,
+                                    summary_op=tf.summary.merge_all())]
+
+
 def save_hook(options, scaffold):
   """Returns the hook that saves checkpoints, each with its graph beside it."""
   save_secs = None if options.save_checkpoint_steps else options.save_checkpoint_secs
   return tf.train.CheckpointSaverHook(
       options.train_dir, save_secs, options.save_checkpoint_steps, scaffold=scaffold,
-      save_graph_def=False, listeners=[
-          hooks.FiniteWeightsListener(), hooks.MetaGraphListener(options.train_dir, scaffold)])
-
-
-def event_writer(train_dir, step):
-  """Returns the writer of events, with the graph and, from `step` on, the hyper-parameters."""
-  writer = tf.summary.FileWriterCache.get(train_dir)
-  report.add_hyper_parameters(writer, checkpoints.read_status(train_dir), step)
-  return writer
+      save_graph_def=False,
+      listeners=[hooks.FiniteWeightsListener(), hooks.MetaGraphListener(scaffold)])
 
 
 def hyper_parameters(options, recipe):
-  """Returns the flags and the numbers of the recipe that decide how training goes, by name.
+  """Returns the flags and the recipe's numbers that decide how training goes: dict by name.
 
-  With several devices or machines `batch_size` is that of each. A flag that the program does not
-  have is None.
+  `batch_size` is that of each device or worker. A flag that the program does not have is None.
   """
   given = {name: getattr(options, name, None) for name in (
       'recipe', 'batch_size', 'num_gpus', 'sync', 'replicas_to_aggregate', 'use_fp16',
@@ -123,13 +120,13 @@ def hyper_parameters(options, recipe):
 
 
 def _run_name(directory):
-  """Returns the name of a run in TensorBoard: its directory, and when it was started."""
+  """Returns the name of a run in TensorBoard: its directory and the time of its start."""
   path = os.path.abspath(directory).split(os.sep)
-  return '%s, %s' % ('/'.join(path[-2:]), datetime.datetime.now().strftime('%Y-%m-%d %H:%M:%S'))
+  return '%s, %s' % ('/'.join(path[-2:]), time.strftime('%Y-%m-%d %H:%M:%S'))
 
 
 def _verdict(options, last, signals):
-  """Says how training ended at step `last`; returns the state for evaluators and the exit code."""
+  """Prints how training ended at step `last`; returns the status for evaluators and exit code."""
   if last >= options.max_steps:
     print('Done: step %d of %d, saved in %s.' % (last, options.max_steps, options.train_dir))
     return 'finished', 0
@@ -147,7 +144,7 @@ def _verdict(options, last, signals):
 
 
 def nothing_left(options):
-  """Returns whether no step is left to do in --train_dir, and says so."""
+  """Returns whether no step is left to do in --train_dir, and prints so."""
   run = Run(options, None)
   if run.finished:
     print('Nothing to do: %s is at step %d of %d; --max_steps counts all steps.'
@@ -157,45 +154,43 @@ def nothing_left(options):
 
 @contextlib.contextmanager
 def leading(options, recipe, signals, names):
-  """Opens --train_dir as its only writer, and tells evaluators how training goes.
+  """Opens --train_dir as its only writer, and writes the status of training for evaluators.
 
   Args:
-    options: the parsed flags, or anything with their names as attributes.
     recipe: a Recipe.
-    signals: what `hooks.catch_signals` yields.
-    names: list of str, the classes by label; they are kept beside the checkpoints.
+    names: list of str, the classes by label, to keep beside the checkpoints.
 
   Yields:
-    A Run. Where it is `finished` there is nothing to do. Its `exit_code` holds after the block.
+    A Run. If it is `finished`, there is nothing to do. Its `exit_code` is valid after the block.
 
   Raises:
-    Failure: another trainer is at work there, or the directory cannot be written.
+    Failure: another trainer uses the directory, or it cannot be written.
   """
   directory = options.train_dir
-  with checkpoints.exclusive(directory):
+  with trainer_files.exclusive(directory):
     run = Run(options, signals)
     if nothing_left(options):
       yield run
       return
     print('Continuing from %s.' % run.latest if run.latest else 'Starting in %s.' % directory,
           flush=True)
-    checkpoints.keep_names(directory, names)
-    before = checkpoints.read_status(directory)
-    details = {'max_steps': options.max_steps, 'run': before.get('run') or _run_name(directory),
+    trainer_files.keep_names(directory, names)
+    name = trainer_files.read_status(directory).get('run') or _run_name(directory)
+    details = {'max_steps': options.max_steps, 'run': name,
                'hparams': hyper_parameters(options, recipe)}
-    checkpoints.write_status(directory, 'training', **details)
+    trainer_files.write_status(directory, 'training', **details)
     state = 'failed'
     try:
       yield run
       last = checkpoints.step_of(checkpoints.find_latest(directory))
       state, run.exit_code = _verdict(options, last, signals)
     finally:
-      checkpoints.write_status(directory, state, **details)
+      trainer_files.write_status(directory, state, **details)
 
 
 @contextlib.contextmanager
 def failures(what):
-  """Turns an error of TensorFlow in the block into a Failure of one line: `what` failed."""
+  """Turns an error of TensorFlow in the block into a Failure: '`what` failed: reason'."""
   try:
     yield
   except tf.errors.OpError as error:
