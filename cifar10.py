@@ -32,8 +32,8 @@ BATCH_SIZE = 128  # pictures
 
 # How the tutorial trains. Rate and decay are those of cuda-convnet's layers-conv-local-11pct.
 INITIAL_LEARNING_RATE = 0.1
-NUM_EPOCHS_PER_DECAY = 350.0  # epochs after which the rate drops
-LEARNING_RATE_DECAY_FACTOR = 0.1  # that the rate is multiplied by
+NUM_EPOCHS_PER_DECAY = 350.0  # epochs from one drop of the rate to the next
+LEARNING_RATE_DECAY_FACTOR = 0.1  # factor of each drop
 WEIGHT_DECAY = 0.004  # times l2_loss of the weights of local3 and local4
 MOVING_AVERAGE_DECAY = 0.9999  # per step: averages over about the last 10,000 steps
 MAX_STEPS = 1000000
@@ -53,7 +53,7 @@ flags.DEFINE_string('data_url', download.DATA_URL,
                     'cifar-10-binary.tar.gz, or "sample" to draw a small data set of ten shapes, '
                     'without a network.')
 flags.DEFINE_string('data_sha256', None,
-                    'SHA-256 that the archive must have; that of the official one if not given.')
+                    'Expected SHA-256 of the archive; if not given, that of the official archive.')
 
 
 def tutorial(max_steps=MAX_STEPS):
@@ -88,16 +88,16 @@ def maybe_download_and_extract():
   return directory
 
 
-def distorted_inputs(**options):
+def distorted_inputs(**settings):
   """Builds training batches: `cifar10_input.distorted_inputs` of --data_dir and --batch_size."""
-  given = programs.parsed(FLAGS)
-  return cifar10_input.distorted_inputs(given.data_dir, given.batch_size, **options)
+  options = programs.parsed(FLAGS)
+  return cifar10_input.distorted_inputs(options.data_dir, options.batch_size, **settings)
 
 
-def inputs(eval_data, **options):
+def inputs(eval_data, **settings):
   """Builds evaluation batches: `cifar10_input.inputs` of --data_dir and --batch_size."""
-  given = programs.parsed(FLAGS)
-  return cifar10_input.inputs(eval_data, given.data_dir, given.batch_size, **options)
+  options = programs.parsed(FLAGS)
+  return cifar10_input.inputs(eval_data, options.data_dir, options.batch_size, **settings)
 
 
 # The network.
@@ -195,8 +195,8 @@ def loss(logits, labels, scope=None, label_smoothing=0.0):
 def accuracy():
   """Returns and shows the share of a step's pictures that are predicted right, float32 scalar.
 
-  It is lower than what evaluation gives: these pictures are distorted. Of a mixed picture, the
-  class with the larger share counts.
+  It is lower than what evaluation gives: these pictures are distorted. For a mixed
+  picture, the class with the larger share is right.
   """
   with tf.name_scope('accuracy'):
     share = tf.reduce_mean(tf.stack(tf.get_collection(ACCURACY)))
@@ -210,7 +210,7 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
   """Returns the op that updates the variables once, and after them their moving averages.
 
   Averages over many steps score better than the last step's values: Polyak and Juditsky 1992,
-  https://doi.org/10.1137/0330046. Early on they would remember the random start for long, so their
+  https://doi.org/10.1137/0330046. At the start the random initial values would dominate, so the
   decay is min(decay, (1 + step) / (10 + step)).
 
   Args:
@@ -219,8 +219,8 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
     batch_size: pictures a step, over all devices.
     num_examples: pictures an epoch.
     recipe: a Recipe; the tutorial's if not given.
-    dtype: what `precision.compute_dtype` returned. For 'float16' the loss is scaled, and gradients
-      back, to keep them from underflowing (https://arxiv.org/abs/1710.03740).
+    dtype: what `precision.compute_dtype` returned. For 'float16' the loss is scaled up, and
+      gradients are scaled back, so that small ones do not underflow (https://arxiv.org/abs/1710.03740).
     parallel: a recipes.Parallel.
   """
   recipe = recipe or tutorial()
@@ -236,7 +236,7 @@ def train(total_loss, global_step, batch_size=BATCH_SIZE,
     averages = recipes.VariableAverages(recipe.moving_average_decay, global_step)
     if parallel.synchronise:
       optimizer = parallel.synchronise(optimizer, averages)
-    # Not after losses_op: a worker of a cluster would compute the loss a second time.
+    # No control dependency on losses_op: a worker of a cluster would compute the loss twice.
     train_op = optimizer.apply_gradients(gradients, global_step)
     if not parallel.synchronise:
       with tf.control_dependencies([train_op]):

@@ -36,8 +36,8 @@ flags.DEFINE_enum('views', '1', [str(count) for count in augmentation.VIEWS],
 flags.DEFINE_string('checkpoint_dir', '/tmp/cifar10_train', 'Directory of checkpoints.')
 flags.DEFINE_integer('eval_interval_secs', 300, 'Seconds between two searches for new checkpoints.',
                      lower_bound=1)
-flags.DEFINE_integer('num_examples', 10000, 'Records to score: the first of the file, at most all.',
-                     lower_bound=1)
+flags.DEFINE_integer('num_examples', 10000,
+                     'Records to score, from the start of the files; at most all.', lower_bound=1)
 flags.DEFINE_boolean('run_once', False, 'Score the latest checkpoint and end.')
 flags.DEFINE_enum('weights', 'ema', checkpoints.WEIGHTS,
                   'Take the moving averages of the variables, or their values at the step.')

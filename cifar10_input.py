@@ -29,10 +29,10 @@ NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN = 50000
 NUM_EXAMPLES_PER_EPOCH_FOR_EVAL = 10000
 
 READ_RECORDS = 512  # records a call: enough to make a call cheap, few enough to mix files well
-SHUFFLE_FRACTION = 0.4  # of an epoch waits in the record queue before one is drawn; the tutorial's
+SHUFFLE_FRACTION = 0.4  # of an epoch must wait in the record queue before a draw; the tutorial's
 MAX_SHUFFLE_RECORDS = 20000  # records, 61 MB; the tutorial's count
 READERS = 2  # threads, each in a file of its own, so that batches mix files from the start
-DISTORTERS = 2  # threads; a batch takes one of them 4 ms, a step 80 on two cores
+DISTORTERS = 2  # threads; one distorts a batch in 4 ms, and a step takes 80 ms on two cores
 BATCHES_AHEAD = 4  # ready batches, 0.9 MB each at 128 pictures
 
 
@@ -53,11 +53,11 @@ class Pipeline(NamedTuple):
   repeatable: bool = False
   readers: int = READERS  # threads that read, where records are shuffled and need not repeat
   distorters: int = DISTORTERS  # threads that distort batches, in the same case
-  part: records.Part = records.WHOLE  # records to leave out of each file; their files have one size
-  batches_per_step: int | None = None  # None: one, and not in a list
+  part: records.Part = records.WHOLE  # records to leave out of each file; files have one size then
+  batches_per_step: int | None = None  # batches to return, as a list; None: one, not in a list
   # Steps of the whole training, over which strengths change; None: they keep their first value.
   max_steps: int | None = None
-  # Steps of the global step while this input makes one batch; None: 1 / batches_per_step.
+  # How far the global step rises while this input makes a batch; None: 1 / batches_per_step.
   steps_per_batch: float | None = None
 
 
@@ -95,7 +95,7 @@ def _read_records(filename_queue, first, end):
 
   Of each file it reads records `first` to `end - 1`; with None for `end`, up to the last.
   """
-  # Not footer_bytes for the end: the reader would copy the footer again for every record.
+  # footer_bytes could mark the end, but the reader would copy the footer for every record.
   reader = tf.FixedLengthRecordReader(RECORD_BYTES, header_bytes=first * RECORD_BYTES)
   keys, strings = reader.read_up_to(filename_queue, READ_RECORDS)
   wrong = _decode(strings)[:, 0] >= NUM_CLASSES  # [N]
@@ -105,7 +105,7 @@ def _read_records(filename_queue, first, end):
   with tf.control_dependencies([check]):
     if end is None:
       return tf.identity(strings)
-    index = tf.strings.regex_replace(keys, '^.*:', '')  # of 'file:index', from `first` on
+    index = tf.strings.regex_replace(keys, '^.*:', '')  # of 'file:index', counted from `first`
     return tf.boolean_mask(strings, tf.strings.to_number(index, tf.int32) < end - first)
 
 
@@ -134,8 +134,8 @@ def _record_queue(paths, batch_size, num_epochs, shuffle, pipeline):
     spare = READ_RECORDS + batch_size  # room to read on while a batch is drawn
     if shuffle:
       waiting = min(MAX_SHUFFLE_RECORDS, int(SHUFFLE_FRACTION * records.total_records(paths, part)))
-      # A draw depends on how many records the queue holds at that moment. With room for one record
-      # more than must wait, the queue is full at every draw, so draws repeat.
+      # A draw depends on how many records the queue holds. To repeat draws, the capacity is one
+      # above the minimum: the queue is then full at every draw.
       capacity = waiting + (1 if pipeline.repeatable else spare)
       queue = tf.RandomShuffleQueue(capacity, waiting, [tf.string], [[]])
     else:
@@ -156,7 +156,7 @@ def _batch_queue(record_queue, prepare, batch_size, num_epochs, pipeline):
     capacity = BATCHES_AHEAD * batches_per_step
     queue = tf.FIFOQueue(capacity, [tf.float32, tf.int32])
     images, labels = split_records(_decode(dequeue(batch_size)))
-    images = prepare(images)  # [B, IMAGE_SIZE, IMAGE_SIZE, DEPTH]
+    images = prepare(images)  # [views * B, IMAGE_SIZE, IMAGE_SIZE, DEPTH]
     _add_runner(queue, capacity, [queue.enqueue([images, labels])] * pipeline.distorters)
     shapes = images.shape, labels.shape
     return [tuple(map(tf.ensure_shape, queue.dequeue(), shapes)) for _ in range(batches_per_step)]
@@ -169,7 +169,7 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, pipeline
     paths: binary files to read.
     batch_size: pictures a batch.
     prepare: function from uint8 [B, HEIGHT, WIDTH, DEPTH] to float32
-      [B, IMAGE_SIZE, IMAGE_SIZE, DEPTH], run on whole batches.
+      [V * B, IMAGE_SIZE, IMAGE_SIZE, DEPTH], of V views, run on whole batches.
     num_epochs: how often to read each file; None for without end. With a number, tensors of a
       batch have an unknown first dimension, every record comes exactly `num_epochs` times, and
       then the batch raises OutOfRangeError. It needs `tf.local_variables_initializer()`.
@@ -177,8 +177,8 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, pipeline
     pipeline: a Pipeline.
 
   Returns:
-    images float32 [batch_size, IMAGE_SIZE, IMAGE_SIZE, DEPTH] and labels int32 [batch_size]; for
-    a number of `batches_per_step`, a list of so many of these pairs.
+    images float32 [V * batch_size, IMAGE_SIZE, IMAGE_SIZE, DEPTH] and labels int32 [batch_size];
+    if `batches_per_step` is a number, a list of that many such pairs.
 
   Raises:
     Failure: a file is missing, empty, or not a whole number of records.

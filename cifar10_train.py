@@ -36,10 +36,10 @@ flags.DEFINE_string('augment', None,
                     'contrast:0.2-1.8; one that changes over training is first..last, as in '
                     'crop:4..1. If not given, those of the --recipe.'
                     % ', '.join(augmentation.KINDS))
-flags.DEFINE_integer('num_epochs', None,
-                     'End after this many passes over the training files, counted from this start, '
-                     'if that comes before --max_steps. Give --max_steps with --recipe=fast, which '
-                     'fits the whole schedule to it.', lower_bound=1)
+flags.DEFINE_integer('num_epochs', None, 'Stop after this many passes over the training files, or '
+                     'at --max_steps if that comes first. Counted from this start; on several '
+                     'machines, from the first. With --recipe=fast also give --max_steps: the '
+                     'schedule is fitted to it.', lower_bound=1)
 flags.DEFINE_integer('save_checkpoint_secs', 600, 'Seconds from one checkpoint to the next.',
                      lower_bound=1)
 flags.DEFINE_integer('save_checkpoint_steps', None,
@@ -50,8 +50,8 @@ flags.DEFINE_integer('keep_checkpoints', 5, 'Checkpoints to keep; older ones mak
 flags.DEFINE_integer('summary_steps', 100, 'Steps from one set of summaries to the next.',
                      lower_bound=1)
 flags.DEFINE_integer('seed', None,
-                     'Makes two runs on the same CPU give the same losses, bit for bit. It costs '
-                     'input speed: one thread reads and one distorts, where else several do.')
+                     'Makes two runs on the same CPU give the same losses, bit for bit. Input is '
+                     'slower: only one thread reads and one distorts.')
 flags.DEFINE_integer('read_threads', cifar10_input.READERS,
                      'Threads that read, each in a file of its own; more where the disk is slow.',
                      lower_bound=1)
@@ -83,7 +83,7 @@ def follow_recipe(options):
 
 
 def training_part(options):
-  """Returns the records.Part of each file that is not held out, and the pictures of an epoch."""
+  """Returns the records.Part of each file that is not held out, and the number of pictures."""
   paths = records.data_files(options.data_dir)
   part, _ = records.hold_out(paths, options.validation_examples)
   return part, records.total_records(paths, part)
@@ -98,7 +98,8 @@ def build_input(options, batches=1, steps_per_batch=None):
 
   Returns:
     A list of `batches` pairs: images float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3] and labels, int32 [B]
-    or, where the recipe mixes pictures, float32 [B, NUM_CLASSES]; and the pictures of an epoch.
+    or, where the recipe mixes pictures, float32 [B, NUM_CLASSES]; and the number of pictures in
+    an epoch.
   """
   part, num_examples = training_part(options)
   recipe = recipe_of(options)
@@ -122,7 +123,7 @@ def build(options):
   """Builds the graph: input, network, loss, update.
 
   Returns:
-    The step once the update is done (int64 scalar; running it trains), and the loss.
+    The global step after the update (int64 scalar; running it makes one step), and the loss.
   """
   recipe = recipe_of(options)
   dtype = precision.compute_dtype(options.use_fp16)
@@ -155,7 +156,8 @@ def train(options=FLAGS, build=build, towers=1, cpu_devices=1):
         step, loss = build(options)
         scaffold = this.scaffold()
         with tf.train.MonitoredTrainingSession(
-            scaffold=scaffold, hooks=this.hooks(step, loss, cifar10.accuracy(), scaffold, towers),
+            scaffold=scaffold,
+            hooks=this.session_hooks(step, loss, cifar10.accuracy(), scaffold, towers),
             config=this.session_config(cpu_devices), stop_grace_period_secs=run.GRACE_SECONDS,
             save_checkpoint_secs=None, save_checkpoint_steps=None,  # the hooks save
             save_summaries_secs=None, save_summaries_steps=None) as session:

@@ -43,10 +43,9 @@ from cifar10_lib.training import (
 FLAGS = flags.FLAGS
 flags.DEFINE_string('local', None, 'Start a cluster on this machine, as in ps:1,worker:2.')
 flags.DEFINE_boolean('sync', True, 'Average the gradients of all workers into each update.')
-flags.DEFINE_boolean('async', False, 'Make an update of each gradient as it comes: --nosync.')
-flags.DEFINE_integer('replicas_to_aggregate', None, 'Gradients that make an update; all workers if '
-                     'not given. With fewer, the others are backup: no update waits for the '
-                     'slowest.', lower_bound=1)
+flags.DEFINE_boolean('async', False, 'Apply the gradients of each worker at once, as --nosync.')
+flags.DEFINE_integer('replicas_to_aggregate', None, 'Workers whose gradients make an update; all '
+                     'if not given. With fewer, no update waits for the slowest.', lower_bound=1)
 flags.DEFINE_float('connect_timeout_secs', 60, 'How long a task may be out of reach, at the start '
                    'or later, before this one gives up.', lower_bound=0)
 flags.adopt_module_key_flags(cifar10_train)
@@ -79,7 +78,7 @@ def build(options, cluster, replicas):
     replicas: gradients that make an update, as `aggregated` returns it.
 
   Returns:
-    The step once the update is done (int64 scalar; running it trains), the loss, and the
+    The global step after the update (int64 scalar; running it makes one step), the loss, and the
     tf.train.SyncReplicasOptimizer, if there is one.
   """
   recipe = cifar10_train.recipe_of(options)
@@ -99,8 +98,8 @@ def build(options, cluster, replicas):
       cluster=tf.train.ClusterSpec(cluster.addresses), worker_device=worker,
       ps_strategy=distributed.LeastLoaded(len(cluster.servers)))):
     global_step = tf.train.get_or_create_global_step()
-    # The input's variables count what this worker reads, so they are the worker's. Its queues
-    # outlive a lost session in this process's server, but closed: the container gives new ones.
+    # The input's variables count what this worker reads, so they stay on the worker. When a session
+    # is lost, its queues stay in this process's server, closed. A new container makes new ones.
     with tf.container('input-%d-%d' % (os.getpid(), time.monotonic_ns())), tf.device(worker):
       [(images, labels)], num_examples = cifar10_train.build_input(
           options, steps_per_batch=1 if replicas else workers)
@@ -125,7 +124,7 @@ def _config(options, cluster):
 
 def _chief_hooks(options, scaffold):
   """Returns the hooks that write events and checkpoints."""
-  step = tf.identity(tf.train.get_global_step())  # before a run
+  step = tf.identity(tf.train.get_global_step())  # at the start of a run; NewStepsHook compares it
   last = distributed.last_written(options.train_dir)
   return [*(distributed.NewStepsHook(hook, step, last)
             for hook in run.event_hooks(options, max(0, last))),
@@ -163,7 +162,7 @@ def attempt(options, cluster, target, replicas, signals):
 def _work(options, cluster, target, signals):
   """Trains as one worker, over as many attempts as it takes."""
   replicas = aggregated(options, len(cluster.workers))
-  # The tasks that this one depends on. Where no gradient may be missing, the chief needs them all.
+  # The tasks that this one depends on. If an update needs all gradients, the chief needs all tasks.
   needs_all = cluster.is_chief and replicas == len(cluster.workers)
   needed = [*cluster.servers, *(cluster.workers if needs_all else [cluster.chief])]
   peers = [task for task in needed if task != cluster.task]
@@ -232,7 +231,7 @@ def train_locally(options):
   end_by_epochs(options, sum(counts.get(job, 0) for job in ('chief', 'worker')))
   if run.nothing_left(options):
     return 0
-  # The last --local counts: each task has TF_CONFIG instead.
+  # The empty --local at the end overrides the given one. Each task gets TF_CONFIG instead.
   command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], '--local=']
   with hooks.catch_signals() as signals:
     return local_cluster.run(counts, command, options.train_dir, signals, 2 * run.GRACE_SECONDS)

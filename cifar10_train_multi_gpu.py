@@ -71,10 +71,9 @@ def choose_average(wanted, devices):
 
 
 def _prefetch(images, labels):
-  """Copies the next batch to the current device while a step computes on the present one.
+  """Copies the next batch to the tower's device while the step computes; returns the staged batch.
 
-  Each step takes the staged batch, which this returns, and stages the next. `hooks.FILL` stages the
-  first.
+  Each step takes the staged batch and stages the next. The op in `hooks.FILL` stages the first.
   """
   name = labels.op.name  # each tower has a staging area of its own
   first = tf.raw_ops.Stage(values=[images, labels], shared_name=name)
@@ -119,7 +118,7 @@ def average_gradients(towers, devices, average='cpu'):
 
 
 def _tower(number, batch, recipe, dtype):
-  """Builds a tower; returns its losses by the names that they have on one device.
+  """Builds a tower; returns a dict of its losses by name, without the tower's prefix.
 
   They are 'loss/cross_entropy', 'loss/total_loss' and each weight decay.
   """
@@ -136,11 +135,11 @@ def build(options, devices, average, staged=None):
 
   Args:
     average: as for `average_gradients`.
-    staged: whether to prefetch each tower's batch. Default: on GPUs, unless input ends, because the
-      end of input loses the staged batches.
+    staged: whether to prefetch each tower's batch. None: on GPUs, unless --num_epochs is given,
+      because the end of input would lose the staged batches.
 
   Returns:
-    The step once the update is done (int64 scalar; running it trains), and the mean loss.
+    The global step after the update (int64 scalar; running it makes one step), and the mean loss.
   """
   recipe = cifar10_train.recipe_of(options)
   dtype = precision.compute_dtype(options.use_fp16)

@@ -1,0 +1,1 @@
+"""What stands behind the programs; each folder says what it holds."""

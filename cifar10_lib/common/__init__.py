@@ -1,0 +1,1 @@
+"""TensorFlow's set-up; how programs start, end and fail."""

@@ -1,0 +1,1 @@
+"""The files of the data set: download, sample, records; pictures; augmentation."""

@@ -2,8 +2,9 @@
 
 Every function is pure: tensors in, tensors out, no variables. Each picture of a batch gets its own
 draw, except in `mixup`; `tf.image.random_*` makes one draw for the whole batch. Draws repeat if the
-graph has a seed (`tf.set_random_seed`). A strength of zero, or a factor of one, leaves a picture
-unchanged. No function changes the dtype: uint8 stays in 0..255, float32 may leave that range.
+graph has a seed (`tf.set_random_seed`). Except in `mixup`, a
+strength of zero or a factor of one leaves a picture unchanged, and no function changes the dtype:
+uint8 stays in 0..255, float32 may leave that range.
 
 A geometric distortion is a 3x3 matrix. It maps coordinates (x, y, 1) in the result to coordinates
 in the picture, in pixels to the right of and below the centre. The product of several matrices
@@ -24,7 +25,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green, blu
 
 
 def _matrix(rows):
-  """Builds float32 [B, 3, 3] from its first two rows, of entries 0, 1 or float32 [B]."""
+  """Builds float32 [B, 3, 3] from its first two rows. An entry is 0, 1 or a float32 [B]."""
   entries = [entry for row in rows + [[0, 0, 1]] for entry in row]
   drawn = next(entry for entry in entries if isinstance(entry, tf.Tensor))
   fixed = {0: tf.zeros_like(drawn), 1: tf.ones_like(drawn)}
@@ -101,7 +102,8 @@ def _gather_pixels(images, matrices, size, border):
   def indices(axis, count, length):
     at = np.arange(count, dtype=np.float32) - (count - 1) / 2
     exact = matrices[:, axis, axis, tf.newaxis] * at + matrices[:, axis, 2:] + (length - 1) / 2
-    # If length - count is odd, all indices are halves; 0.25 rounds them down, as `centre` does.
+    # If length - count is odd, all indices lie halfway between pixels. The 0.25 rounds them down,
+    # as `augmentation.centre` does.
     return _apply_border(tf.cast(tf.floor(exact + 0.25), tf.int32), length, border)  # [B, count]
 
   x, y = indices(0, size[1], width), indices(1, size[0], height)
@@ -231,7 +233,7 @@ def mixup(images, labels, alpha, num_classes):
   Args:
     images: float32 [B, H, W, C].
     labels: int32 [B].
-    alpha: above 0. The share is drawn from Beta(alpha, alpha); 0.2 gives mostly near 0 or near 1.
+    alpha: above 0. The share is drawn from Beta(alpha, alpha); with 0.2 most are near 0 or 1.
     num_classes: number of classes.
 
   Returns:

@@ -1,0 +1,1 @@
+"""Fast layers, probabilities, 16-bit arithmetic and the Muon optimizer."""

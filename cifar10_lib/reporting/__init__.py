@@ -1,0 +1,1 @@
+"""Scores, tables and drawings; what TensorBoard shows."""

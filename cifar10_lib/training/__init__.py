@@ -1,0 +1,1 @@
+"""Recipes, hooks, checkpoints, one run from start to end, clusters, export."""

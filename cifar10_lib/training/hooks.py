@@ -22,7 +22,7 @@ from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.training import checkpoints, trainer_files
 
-FILL = 'fill'  # collection of ops to run once, before the first step and after the first batch
+FILL = 'fill'  # collection of ops to run once, between the first batch and the first step
 POLL_SECONDS = 0.01  # between two checks of the queues before the first step
 
 
@@ -30,7 +30,7 @@ class _StepHook(tf.train.SessionRunHook):
   """Fetches the step and other scalars of each run. Subclasses override `after_step`."""
 
   def __init__(self, step, **numbers):
-    """Takes the step once the update is done (integer scalar), and float32 scalars by name."""
+    """Takes the global step after the update (integer scalar), and float32 scalars by name."""
     self._fetches = dict(numbers, step=step)
 
   def before_run(self, run_context):
@@ -52,7 +52,7 @@ class LoggerHook(_StepHook):
     """Takes what to print, and how often.
 
     Args:
-      step: integer scalar, the step once the update is done.
+      step: integer scalar, the global step after the update.
       loss, accuracy: float32 scalars of the step.
       batch_size: pictures a step.
       max_steps: the last step.
@@ -73,19 +73,19 @@ class LoggerHook(_StepHook):
                   % (step, loss, now - self._since))
       self._bar = tqdm(total=self._max_steps, initial=step, unit='step', file=sys.stderr,
                        dynamic_ncols=True, leave=False, disable=None)  # None: off without terminal
-      self._since, self._printed = now, step
+      self._since, self._printed_step = now, step
       return
     self._bar.update(step - self._bar.n)
     self._losses.append(loss)
     self._accuracies.append(accuracy)
-    passed = step // self._every_steps > self._printed // self._every_steps
-    if (passed or step >= self._max_steps) and step > self._printed:
-      seconds = (now - self._since) / (step - self._printed)  # a step
+    passed = step // self._every_steps > self._printed_step // self._every_steps
+    if (passed or step >= self._max_steps) and step > self._printed_step:
+      seconds = (now - self._since) / (step - self._printed_step)  # a step
       left = datetime.timedelta(seconds=round(seconds * max(0, self._max_steps - step)))
       self._print('step %d, loss = %.2f (%.1f examples/sec; %.3f sec/batch), accuracy %.2f, %s left'
                   % (step, statistics.fmean(self._losses), self._batch_size / seconds, seconds,
                      statistics.fmean(self._accuracies), left))
-      self._losses, self._accuracies, self._since, self._printed = [], [], now, step
+      self._losses, self._accuracies, self._since, self._printed_step = [], [], now, step
 
   def end(self, session):
     if self._bar is not None:
@@ -169,6 +169,8 @@ class MetaGraphListener(tf.train.CheckpointSaverListener):
 @contextlib.contextmanager
 def catch_signals():
   """Catches SIGTERM and SIGINT in the block. The first is noted, the second ends the process.
+
+  StopOnSignalHook then ends the session, and `run.leading` sets the exit code.
 
   Yields:
     An object with an attribute `number`: the number of the signal that was caught, or None.

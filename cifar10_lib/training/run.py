@@ -17,7 +17,7 @@ from cifar10_lib.network import precision
 from cifar10_lib.reporting import report
 from cifar10_lib.training import checkpoints, hooks, trainer_files
 
-GRACE_SECONDS = 10  # that threads have to end when training ends; a read may hang
+GRACE_SECONDS = 10  # for threads to end after training; one may hang in a read
 
 
 class Run:
@@ -46,7 +46,7 @@ class Run:
         saver=saver, init_fn=lambda _, session: restore(session),
         ready_op=uninitialised, ready_for_local_init_op=uninitialised)
 
-  def hooks(self, step, loss, accuracy, scaffold, towers=1):
+  def session_hooks(self, step, loss, accuracy, scaffold, towers=1):
     """Returns the hooks of a session on one machine, in the order they are called.
 
     Args:
@@ -74,7 +74,7 @@ def step_hooks(options, signals, step, loss, accuracy, towers=1):
   """Returns the hooks that every trainer uses, in the order they are called.
 
   Args:
-    step: int64 scalar, the step once the update is done.
+    step: int64 scalar, the global step after the update.
     loss, accuracy: float32 scalars of the step.
     towers: batches of `options.batch_size` a step.
   """
@@ -90,7 +90,7 @@ def step_hooks(options, signals, step, loss, accuracy, towers=1):
 def event_hooks(options, step):
   """Returns the hooks that write speed and summaries.
 
-  It writes the graph at once and, at `step`, the hyper-parameters.
+  The function itself writes the graph and, at `step`, the hyper-parameters.
   """
   writer = tf.summary.FileWriterCache.get(options.train_dir)
   report.add_hyper_parameters(writer, trainer_files.read_status(options.train_dir), step)
@@ -126,7 +126,7 @@ def _run_name(directory):
 
 
 def _verdict(options, last, signals):
-  """Prints how training ended at step `last`; returns the status for evaluators and exit code."""
+  """Prints how training ended at step `last`; returns (status for evaluators, exit code)."""
   if last >= options.max_steps:
     print('Done: step %d of %d, saved in %s.' % (last, options.max_steps, options.train_dir))
     return 'finished', 0
@@ -144,7 +144,7 @@ def _verdict(options, last, signals):
 
 
 def nothing_left(options):
-  """Returns whether no step is left to do in --train_dir, and prints so."""
+  """Returns whether no step is left to do in --train_dir, and if so prints it."""
   run = Run(options, None)
   if run.finished:
     print('Nothing to do: %s is at step %d of %d; --max_steps counts all steps.'
