@@ -40,20 +40,24 @@ MAX_STEPS = 1000000
 TOWER_NAME = 'tower'  # prefix of the names of a GPU's ops
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer('batch_size', BATCH_SIZE, 'Pictures in a batch.', lower_bound=1)
+flags.DEFINE_integer('batch_size', BATCH_SIZE, 'Pictures in a batch.', lower_bound=1,
+                     upper_bound=1 << 16)
 flags.DEFINE_string('data_dir', '/tmp/cifar10_data',
                     'Directory of the data set; filled when it holds none.')
 flags.DEFINE_boolean('use_fp16', False,
                      'Compute in 16 bits where the device is faster so (float16 on GPUs, bfloat16 '
                      'on CPUs that have it); weights stay float32.')
 flags.DEFINE_integer('validation_examples', 0, 'Training pictures to hold out for validation: a '
-                     'fifth of them at the end of each training file.', lower_bound=0)
+                     'fifth of them at the end of each training file.', lower_bound=0,
+                     upper_bound=10**9)
 flags.DEFINE_string('data_url', download.DATA_URL,
                     'Where to fetch the data set: an https, http or file URL of '
                     'cifar-10-binary.tar.gz, or "sample" to draw a small data set of ten shapes, '
                     'without a network.')
 flags.DEFINE_string('data_sha256', None,
                     'Expected SHA-256 of the archive; if not given, that of the official archive.')
+flags.DEFINE_integer('data_max_bytes', download.MAX_BYTES, 'Largest archive to download, bytes.',
+                     lower_bound=1, upper_bound=1 << 50)
 
 
 def tutorial(max_steps=MAX_STEPS):
@@ -82,7 +86,8 @@ def maybe_download_and_extract():
     directory = sample.make_sample(options.data_dir, num_classes=NUM_CLASSES)
   else:
     directory = download.maybe_download_and_extract(
-        options.data_dir, options.data_url, options.data_sha256, NUM_CLASSES)
+        options.data_dir, options.data_url, options.data_sha256, NUM_CLASSES,
+        options.data_max_bytes)
   if sample.is_sample(directory):
     print('%s holds the SAMPLE data set of drawn shapes, not CIFAR-10.' % directory)
   return directory

@@ -10,6 +10,7 @@ Run it beside cifar10_train.py, in a second terminal. It ends when training ends
 import datetime
 import functools
 import os
+import sys
 
 import numpy as np
 from absl import flags
@@ -22,7 +23,7 @@ from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.dataset import augmentation, records, sample
 from cifar10_lib.network import precision, probabilities
 from cifar10_lib.reporting import report
-from cifar10_lib.training import checkpoints, trainer_files
+from cifar10_lib.training import checkpoints, run, trainer_files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('eval_dir', '/tmp/cifar10_eval', 'Directory of events.')
@@ -35,9 +36,10 @@ flags.DEFINE_enum('views', '1', [str(count) for count in augmentation.VIEWS],
                   '3x3, mirrored too.')
 flags.DEFINE_string('checkpoint_dir', '/tmp/cifar10_train', 'Directory of checkpoints.')
 flags.DEFINE_integer('eval_interval_secs', 300, 'Seconds between two searches for new checkpoints.',
-                     lower_bound=1)
+                     lower_bound=1, upper_bound=10**6)
 flags.DEFINE_integer('num_examples', 10000,
-                     'Records to score, from the start of the files; at most all.', lower_bound=1)
+                     'Records to score, from the start of the files; at most all.', lower_bound=1,
+                     upper_bound=10**9)
 flags.DEFINE_boolean('run_once', False, 'Score the latest checkpoint and end.')
 flags.DEFINE_enum('weights', 'ema', checkpoints.WEIGHTS,
                   'Take the moving averages of the variables, or their values at the step.')
@@ -102,8 +104,12 @@ def score(evaluation, checkpoint, writer, options, note=''):
   """Scores one checkpoint, prints a line that ends with `note`, and writes events and CSV files.
 
   `checkpoint` is a path without '.index', `writer` a tf.summary.FileWriter. Returns report.Scores;
-  None if the checkpoint has vanished: a trainer keeps only the latest few.
+  None if the checkpoint is damaged, or has vanished: a trainer keeps only the latest few.
   """
+  problem = checkpoints.damage(checkpoint)
+  if problem and checkpoints.exists(checkpoint):
+    print('%s cannot be scored: it is damaged (%s).' % (checkpoint, problem), file=sys.stderr)
+    return None
   try:
     scores = evaluation.scores(checkpoint)
   except (tf.errors.OpError, ValueError) as error:  # ValueError: the saver found no files
@@ -135,7 +141,8 @@ def evaluate(options=FLAGS):
   Raises Failure if a checkpoint, the data set or a CSV file cannot be used.
   """
   options = programs.parsed(options)
-  checkpoint = checkpoints.latest(options.checkpoint_dir) if options.run_once else None
+  run_once = options.run_once or checkpoints.exists(options.checkpoint_dir)  # it names one
+  checkpoint = checkpoints.latest(options.checkpoint_dir) if run_once else None
   if options.eval_data == 'validation' and not options.validation_examples:
     raise Failure('--eval_data=validation scores what --validation_examples holds out of the '
                   'training files. Give the number that training was given.')
@@ -143,8 +150,9 @@ def evaluate(options=FLAGS):
   note = ' (sample data set)' if sample.is_sample(directory) else ''
   report.require_writable(options.confusion_csv, options.predictions_csv)
   evaluation = Evaluation(options)
-  with tf.summary.FileWriter(options.eval_dir, evaluation.graph) as writer:
-    if options.run_once:
+  with run.failures('Evaluation in %s' % options.eval_dir), \
+       tf.summary.FileWriter(options.eval_dir, evaluation.graph) as writer:
+    if run_once:
       scores = score(evaluation, checkpoint, writer, options, note)
       if not scores:
         raise Failure('%s vanished before it was scored. Run again for the latest one.'
@@ -153,9 +161,10 @@ def evaluate(options=FLAGS):
       scores = None
       for path in trainer_files.new_checkpoints(options.checkpoint_dir, options.eval_interval_secs):
         scores = score(evaluation, path, writer, options, note) or scores
+      if not scores:
+        raise Failure('No checkpoint in %s could be scored.' % options.checkpoint_dir)
       print('Training has ended, and its last checkpoint is scored.')
-  if scores:
-    print(report.table(scores, evaluation.names))
+  print(report.table(scores, evaluation.names))
 
 
 def main(argv):

@@ -2,7 +2,8 @@
 
   python cifar10_predict.py cat.png photos/ *.jpg --checkpoint_dir cifar10_train/
 
-It reads PNG, JPEG, BMP, GIF and WebP files of any size, folders of them, and - for standard input.
+It reads PNG, JPEG, BMP, GIF and WebP files, folders of them, and - for standard input. Very large
+ones are refused.
 The network knows small pictures of one thing in the middle. It always predicts a class it knows.
 
   python cifar10_predict.py --export cifar10_model/ --checkpoint_dir cifar10_train/
@@ -118,15 +119,15 @@ class Output:
       self._line(json.dumps({'file': path, 'step': self._predictor.step, 'predictions': [
           {'name': name, 'probability': probability} for name, probability in likeliest]}))
     else:
-      shown = os.fsencode(path).decode('utf-8', 'backslashreplace')  # it may not be valid UTF-8
-      self._line('%s: %s' % (shown, ', '.join('%s %.3f' % each for each in likeliest)))
+      self._line('%s: %s' % (programs.printable(path),
+                             ', '.join('%s %.3f' % each for each in likeliest)))
 
   def fail(self, path, failure):
     """Reports a picture that could not be read."""
     self._failed += 1
     if self._json:
       self._line(json.dumps({'file': path, 'error': str(failure)}))
-    self._line('Error: %s' % failure, sys.stderr)
+    self._line('Error: %s' % programs.printable(str(failure)), sys.stderr)
 
   def end(self, count):
     """Prints how many of `count` pictures could not be read; returns the exit code."""

@@ -17,7 +17,7 @@ from cifar10_lib.common import programs
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import augmentation, distortions, records
 from cifar10_lib.network import precision
-from cifar10_lib.training import hooks, run
+from cifar10_lib.training import run, stopping
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('train_dir', '/tmp/cifar10_train',
@@ -26,9 +26,10 @@ flags.DEFINE_integer('max_steps', cifar10.MAX_STEPS,
                      'Steps in total, over all starts; if not given, the number of the --recipe '
                      '(%s).' % ', '.join('%s: %d' % (name, recipe().max_steps)
                                          for name, recipe in cifar10.RECIPES.items()),
-                     lower_bound=1)
+                     lower_bound=1, upper_bound=10**9)
 flags.DEFINE_boolean('log_device_placement', False, 'Print which device each op runs on.')
-flags.DEFINE_integer('log_frequency', 10, 'Steps from one log line to the next.', lower_bound=1)
+flags.DEFINE_integer('log_frequency', 10, 'Steps from one log line to the next.', lower_bound=1,
+                     upper_bound=10**9)
 flags.DEFINE_enum('recipe', 'tutorial', sorted(cifar10.RECIPES), 'How to train.')
 flags.DEFINE_string('augment', None,
                     'Distortions of the pictures, with commas between: colour (which is brightness '
@@ -39,26 +40,28 @@ flags.DEFINE_string('augment', None,
 flags.DEFINE_integer('num_epochs', None, 'Stop after this many passes over the training files, or '
                      'at --max_steps if that comes first. Counted from this start; on several '
                      'machines, from the first. With --recipe=fast also give --max_steps: the '
-                     'schedule is fitted to it.', lower_bound=1)
+                     'schedule is fitted to it.', lower_bound=1, upper_bound=10**6)
 flags.DEFINE_integer('save_checkpoint_secs', 600, 'Seconds from one checkpoint to the next.',
-                     lower_bound=1)
+                     lower_bound=1, upper_bound=10**9)
 flags.DEFINE_integer('save_checkpoint_steps', None,
                      'Steps from one checkpoint to the next, in place of --save_checkpoint_secs.',
-                     lower_bound=1)
+                     lower_bound=1, upper_bound=10**9)
 flags.DEFINE_integer('keep_checkpoints', 5, 'Checkpoints to keep; older ones make room.',
-                     lower_bound=1)
+                     lower_bound=1, upper_bound=10**6)
 flags.DEFINE_integer('summary_steps', 100, 'Steps from one set of summaries to the next.',
-                     lower_bound=1)
+                     lower_bound=1, upper_bound=10**9)
 flags.DEFINE_integer('seed', None,
                      'Makes two runs on the same CPU give the same losses, bit for bit. Input is '
-                     'slower: only one thread reads and one distorts.')
+                     'slower: only one thread reads and one distorts.', lower_bound=-2**31,
+                     upper_bound=2**31 - 1)
 flags.DEFINE_integer('read_threads', cifar10_input.READERS,
                      'Threads that read, each in a file of its own; more where the disk is slow.',
-                     lower_bound=1)
+                     lower_bound=1, upper_bound=256)
 flags.DEFINE_integer('distort_threads', cifar10_input.DISTORTERS,
                      'Threads that distort batches; more where batch_queue/fullness in TensorBoard '
-                     'comes near 0.', lower_bound=1)
-flags.DEFINE_float('first_batch_secs', 120, 'Seconds to wait for the first batch.', lower_bound=0)
+                     'comes near 0.', lower_bound=1, upper_bound=256)
+flags.DEFINE_float('first_batch_secs', 120, 'Seconds to wait for the first batch.', lower_bound=0,
+                   upper_bound=10**6)
 flags.adopt_module_key_flags(cifar10)
 
 
@@ -149,7 +152,7 @@ def train(options=FLAGS, build=build, towers=1, cpu_devices=1):
   """
   options = programs.parsed(options)
   names = cifar10_input.class_names(options.data_dir)
-  with hooks.catch_signals() as signals, run.failures('Training in %s' % options.train_dir), \
+  with stopping.catch_signals() as signals, run.failures('Training in %s' % options.train_dir), \
        run.leading(options, recipe_of(options), signals, names) as this:
     if not this.finished:
       with tf.Graph().as_default():

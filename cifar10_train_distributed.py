@@ -19,7 +19,7 @@ Any task may be killed and restarted. The variables survive the loss of a worker
 a parameter server is lost, the chief restores all variables from the latest checkpoint.
 
 `options` are the parsed flags, or anything with their names as attributes. `cluster` is a
-clusters.Cluster, `signals` what `hooks.catch_signals` yields.
+clusters.Cluster, `signals` what `stopping.catch_signals` yields.
 """
 import logging
 import math
@@ -38,16 +38,20 @@ from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.network import precision
 from cifar10_lib.training import (
-    checkpoints, clusters, distributed, hooks, local_cluster, recipes, run)
+    checkpoints, clusters, distributed, hooks, local_cluster, recipes, run,
+    stopping)
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('local', None, 'Start a cluster on this machine, as in ps:1,worker:2.')
 flags.DEFINE_boolean('sync', True, 'Average the gradients of all workers into each update.')
 flags.DEFINE_boolean('async', False, 'Apply the gradients of each worker at once, as --nosync.')
 flags.DEFINE_integer('replicas_to_aggregate', None, 'Workers whose gradients make an update; all '
-                     'if not given. With fewer, no update waits for the slowest.', lower_bound=1)
+                     'if not given. With fewer, no update waits for the slowest.', lower_bound=1,
+                     upper_bound=1000)
 flags.DEFINE_float('connect_timeout_secs', 60, 'How long a task may be out of reach, at the start '
-                   'or later, before this one gives up.', lower_bound=0)
+                   'or later, before this one gives up.', lower_bound=0, upper_bound=10**6)
+flags.DEFINE_boolean('allow_network', False, 'Start the cluster of --local even if the kernel '
+                     'cannot close its ports to others. With TF_CONFIG, do not warn of this.')
 flags.adopt_module_key_flags(cifar10_train)
 
 
@@ -143,6 +147,8 @@ def attempt(options, cluster, target, replicas, signals):
   """
   with tf.Graph().as_default():
     step, loss, synchronous = build(options, cluster, replicas)
+    if signals.number:  # creating and saving the variables would take seconds
+      return
     session_hooks = run.step_hooks(options, signals, step, loss, cifar10.accuracy(), replicas or 1)
     restore = None
     if cluster.is_chief:
@@ -212,8 +218,10 @@ def train(options, cluster):
   except tf.errors.OpError as error:
     raise Failure('%s cannot listen at %s: %s. Is the port taken?' % (
         clusters.name(cluster.task), cluster.address(cluster.task), reason(error))) from error
+  if not options.allow_network:
+    clusters.warn_of_strangers(cluster)
   logging.getLogger('tensorflow').addFilter(distributed.is_no_lost_session)
-  with hooks.catch_signals() as signals, \
+  with stopping.catch_signals() as signals, \
        run.failures('Training as %s' % clusters.name(cluster.task)):
     if cluster.job == 'ps':
       return distributed.serve(cluster, server.target, options.connect_timeout_secs, signals,
@@ -233,8 +241,9 @@ def train_locally(options):
     return 0
   # The empty --local at the end overrides the given one. Each task gets TF_CONFIG instead.
   command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], '--local=']
-  with hooks.catch_signals() as signals:
-    return local_cluster.run(counts, command, options.train_dir, signals, 2 * run.GRACE_SECONDS)
+  with stopping.catch_signals() as signals:
+    return local_cluster.run(counts, command, options.train_dir, signals, 2 * run.GRACE_SECONDS,
+                             options.allow_network)
 
 
 def main(argv):

@@ -25,7 +25,8 @@ from cifar10_lib.network import precision
 from cifar10_lib.training import hooks, recipes
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer('num_gpus', 1, 'Towers, each on a device of its own.', lower_bound=1)
+flags.DEFINE_integer('num_gpus', 1, 'Towers, each on a device of its own.', lower_bound=1,
+                     upper_bound=64)
 flags.DEFINE_enum('tower_device', 'auto', ['auto', 'gpu', 'cpu'],
                   'Devices of the towers: auto is GPUs where there are any; cpu divides the '
                   'processor into as many devices as there are towers.')

@@ -168,8 +168,8 @@ class EvalTest(evaluating.EvalTestCase):
     self.assertEqual(self.scores(self.evaluate()), [(np.sum(labels == 0), TEST_EXAMPLES, 1)])
 
   def testNonFiniteLogitsFail(self):
-    broken = np.full([10], np.nan, np.float32)
-    self.save(1, {'softmax_linear/biases' + EMA: broken})
+    broken = np.full([192, 10], 3e38, np.float32)  # finite, but the logits are not
+    self.save(1, {'softmax_linear/weights' + EMA: broken})
     with self.assertRaisesRegex(Failure, r'model\.ckpt-1 .*NaN or infinite for 60 of 60'):
       self.evaluate()
     self.assertEqual(self.written(), {})
@@ -229,7 +229,7 @@ class EvalTest(evaluating.EvalTestCase):
     self.save(4)
     with open(os.path.join(self.train_dir, 'model.ckpt-4.data-00000-of-00001'), 'r+b') as file:
       file.truncate(100)
-    with self.assertRaisesRegex(Failure, r'model\.ckpt-4 cannot be scored'):
+    with self.assertRaisesRegex(Failure, r'is sound: .*model\.ckpt-4 is damaged \(.+\)\. Choose'):
       self.evaluate()
 
   def testRepeatedEvaluationsAddNoThreadsOrOps(self):

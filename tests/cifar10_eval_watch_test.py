@@ -33,7 +33,7 @@ class WatchTest(evaluating.EvalTestCase):
     self.save(5)
     trainer_files.write_status(self.train_dir, 'training')
     waits = iter([lambda: None, lambda: self.save(9), lambda: None, end])
-    with mock.patch.object(trainer_files, 'wait', lambda *_: next(waits)()):
+    with mock.patch.object(trainer_files, 'wait', lambda *_: bool(next(waits)()) and False):
       out = self.evaluate(run_once=False)
     self.assertEqual([step for _, _, step in self.scores(out)], [5, 9, 12])
     self.assertNotIn('Waiting', out)
@@ -81,7 +81,7 @@ class WatchTest(evaluating.EvalTestCase):
     found = checkpoints.find_latest(self.train_dir)
     for path in glob.glob(found + '.*'):
       os.remove(path)
-    with mock.patch.object(checkpoints, 'find_latest', return_value=found):
+    with mock.patch.object(checkpoints, 'latest', return_value=found):
       with self.assertRaisesRegex(Failure, r'model\.ckpt-1 vanished before it was scored'):
         self.evaluate()
 

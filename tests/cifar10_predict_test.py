@@ -84,7 +84,7 @@ class PredictTest(testing.SampleTestCase):
       for variable in tf.trainable_variables():
         average = random.normal(0, 0.05, variable.shape).astype(np.float32)
         tf.get_variable(variable.op.name + '/ExponentialMovingAverage',
-                        initializer=average * (np.nan if broken else 1))
+                        initializer=average * np.float32(1e38 if broken else 1))
       session.run(tf.global_variables_initializer())
       return tf.train.Saver().save(session, path, step)
 

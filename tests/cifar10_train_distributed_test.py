@@ -215,7 +215,7 @@ class ClusterTest(testing.TrainerTestCase):
   """Runs clusters of real processes."""
 
   def _command(self, *more):
-    return [sys.executable, PROGRAM, '--data_dir=' + self.data_dir,
+    return [sys.executable, PROGRAM, '--data_dir=' + self.data_dir, '--allow_network',
             '--train_dir=' + self.train_dir, '--batch_size=4', '--log_frequency=1', *more]
 
   def _start(self, *more):

@@ -348,8 +348,9 @@ class TrainTest(testing.TrainerTestCase):
     self._train(max_steps=1)
     with open(self._path(1) + '.data-00000-of-00001', 'r+b') as file:
       file.truncate(1000)
-    with self.assertRaisesRegex(Failure, 'model.ckpt-1'):
-      self._train(max_steps=2)
+    _, out = self._train(max_steps=2)
+    self.assertIn('Continuing from %s.' % self._path(0), out)
+    self.assertIn('damaged-model.ckpt-1.index', os.listdir(self.train_dir))
 
   def testCheckpointWithoutSmoothedLossesResumes(self):
     self._train(max_steps=1)

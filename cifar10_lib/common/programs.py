@@ -5,24 +5,92 @@
   2      wrong usage: an unknown flag, a stray argument, a value out of range
   128+n  ended by signal n after saving
 """
+import errno
 import functools
 import os
+import re
 import signal
 import sys
 
 from absl import app, flags
 
+PATHS = ('data_dir', 'train_dir', 'eval_dir', 'checkpoint_dir', 'checkpoint_path', 'confusion_csv',
+         'predictions_csv', 'save_input', 'export')  # flags that give a path
+MAX_PATH_BYTES = 3000  # Linux allows 4096, and names of files follow
 SIGPIPE = 13  # Windows does not define signal.SIGPIPE
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # a full disk, a quota
+SPACE = '30 MB'  # what a run needs for two checkpoints of 8.5 MB each, their graphs and events
 
 
 class Failure(Exception):
   """A failure that the user can fix. Its text is one line: what, where, and what to do next."""
 
 
+def printable(text, most=1000):
+  """Returns a text of unknown origin as one line that is safe to print.
+
+  A file name, a member of an archive or a host's answer may hold escape sequences, which a terminal
+  would obey. A printable text stays as it is, so that a text may pass through here twice.
+
+  Args:
+    text: str. A byte of a file name that is not valid UTF-8 is shown as \\xNN.
+    most: largest number of characters of the result; a longer one is cut.
+  """
+  def escaped(character):
+    if '\udc80' <= character <= '\udcff':  # how Python keeps such a byte
+      return '\\x%02x' % (ord(character) - 0xdc00)
+    return character if character.isprintable() else character.encode('unicode_escape').decode()
+  shown = ''.join(map(escaped, text[:most + 1]))
+  return shown if len(shown) <= most else shown[:most - 3] + '...'
+
+
+def no_space(what):
+  """Returns the Failure for a full disk: `what`, such as 'Training in train/', failed."""
+  return Failure('%s failed: no space left on device. Free about %s and run the same command again.'
+                 % (what, SPACE))
+
+
+def drop_output():
+  """Sends standard output nowhere from now on, because its reader is gone."""
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_streams():
+  """Opens standard input, output and error, on nothing, if the program was started without them.
+
+  Otherwise the next file that is opened would take their place, and TensorFlow would log into it.
+  """
+  for descriptor, name in enumerate(('stdin', 'stdout', 'stderr')):
+    try:
+      os.fstat(descriptor)
+    except OSError:
+      os.open(os.devnull, os.O_RDWR)  # takes the lowest number, which is `descriptor`
+    if getattr(sys, name) is None:
+      setattr(sys, name, open(os.devnull, 'w' if descriptor else 'r'))
+
+
 def wrong_usage(problem):
   """Prints what is wrong with the command line, and ends the program with code 2."""
-  print('%s (--help lists the flags)' % problem, file=sys.stderr)
+  print('%s (--help lists the flags)' % printable(str(problem)), file=sys.stderr)
   sys.exit(2)
+
+
+def local_path(name, path):
+  """Returns the path that a flag gives, with ~ expanded; raises flags.Error if it cannot be one.
+
+  TensorFlow would read gs://... from a network; locks and renames need a file system.
+  """
+  if re.match(r'[a-z][a-z0-9+.-]*://', path):
+    raise flags.Error('--%s=%s: only paths of mounted file systems work. Mount it, or copy it.'
+                      % (name, path))
+  try:
+    too_long = len(path.encode()) > MAX_PATH_BYTES
+  except UnicodeEncodeError:
+    raise flags.Error('--%s=%s is not valid UTF-8. Rename it.' % (name, path)) from None
+  if too_long or '\0' in path:
+    raise flags.Error('--%s=%.40s... is no path: it is too long, or holds a zero byte.'
+                      % (name, path))
+  return os.path.expanduser(path)
 
 
 def parse_flags(argv, arguments=False):
@@ -38,6 +106,9 @@ def parse_flags(argv, arguments=False):
   flags.FLAGS.set_gnu_getopt(arguments)
   try:
     rest = flags.FLAGS(argv)
+    for name in PATHS:
+      if name in flags.FLAGS and flags.FLAGS[name].value:
+        flags.FLAGS[name].value = local_path(name, flags.FLAGS[name].value)
   except flags.Error as error:
     wrong_usage(error)
   except SystemExit:  # absl exits with 1 after --help
@@ -59,22 +130,38 @@ def parsed(options):
   return options
 
 
+def _end_at_once(number, frame):
+  os._exit(128 + number)
+
+
+# While TensorFlow loads, a signal ends a program of ours with the documented code, not a traceback.
+_EARLY = (signal.SIGINT, signal.SIGTERM)
+if re.fullmatch(r'cifar10_\w+(?<!_test)\.py', os.path.basename(sys.argv[0] or '')):
+  for _number in _EARLY:
+    if signal.getsignal(_number) in (signal.SIG_DFL, signal.default_int_handler):
+      signal.signal(_number, _end_at_once)
+
+
 def run(main, arguments=False):
   """Parses the command line, calls `main(argv)` and exits with the code that it returns.
 
   `argv` and `arguments` are those of `parse_flags`. None as a code means 0.
   """
   def guarded(argv):
+    for number in _EARLY:
+      if signal.getsignal(number) is _end_at_once:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT
+                      else signal.SIG_DFL)
     try:
       code = main(argv)
       sys.stdout.flush()  # inside the try: the reader may have closed the pipe
       return code
     except Failure as failure:
       sys.stdout.flush()
-      print('Error: %s' % failure, file=sys.stderr)
+      print('Error: %s' % printable(str(failure)), file=sys.stderr)
       return 1
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
-      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+      drop_output()
       return 128 + SIGPIPE
     except KeyboardInterrupt:
       return 128 + signal.SIGINT

@@ -139,6 +139,23 @@ class AppTest(tf.test.TestCase):
     self.assertNotIn('argv', result.stdout)
 
 
+class PrintableTest(tf.test.TestCase):
+
+  def testWhatATerminalWouldObeyIsEscaped(self):
+    for text, shown in [
+        ('cat é 猫.png', 'cat é 猫.png'), ('a\nb\r\tc\0', r'a\nb\r\tc\x00'),
+        ('\x1b]0;title\x07', r'\x1b]0;title\x07'), ('\x9b2J', r'\x9b2J'),
+        ('\u202egnp', r'\u202egnp'), ('line\u2028end', r'line\u2028end'),
+        (os.fsdecode(b'caf\xe9'), r'caf\xe9'), ('\ud800', r'\ud800')]:
+      self.assertEqual(programs.printable(text), shown)
+      self.assertEqual(programs.printable(shown), shown)  # nothing is escaped twice
+
+  def testLongTextIsCut(self):
+    self.assertEqual(programs.printable('x' * 5000, 100), 'x' * 97 + '...')
+    self.assertEqual(programs.printable('x' * 100, 100), 'x' * 100)
+    self.assertLen(programs.printable('\0' * 100, 100), 100)
+
+
 class TensorFlowTest(tf.test.TestCase):
 
   def testOnlyGreetingsAreDropped(self):

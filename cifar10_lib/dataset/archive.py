@@ -1,34 +1,60 @@
-"""Unpacks the archive of CIFAR-10; trusts nothing in it. `download` lists the paths."""
+"""Unpacks the archive of CIFAR-10; trusts nothing in it. `download` lists the paths.
+
+Whatever an archive holds, unpacking ends within seconds and takes a few megabytes of memory.
+`tarfile.open` does not promise that. This module goes from header to header itself, and tarfile
+decodes each header.
+"""
 import contextlib
+import errno
 import os
+import re
 import shutil
 import sys
 import tarfile
 import time
 import zlib
 
-from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.programs import Failure, printable
 from cifar10_lib.dataset.records import BIN_FILES, DIRECTORY, FILES, RECORD_BYTES
 
+UNPACKED_BYTES = 60000 * RECORD_BYTES
 # The largest files that unpacking writes. A .bin file of CIFAR-10 has 30,730,000 bytes.
 MAX_BIN_BYTES = 64 << 20
 MAX_TEXT_BYTES = 1 << 20
+# What a whole archive may take: bytes when unpacked (and when packed), headers, gzip streams in a
+# row (pigz and bgzip write many), bytes of an extended header, characters of a name in a message.
+MAX_BYTES = len(BIN_FILES) * MAX_BIN_BYTES + (8 << 20)
+MAX_HEADERS = 100
+MAX_STREAMS = 10000
+MAX_EXTENDED_BYTES = 64 << 10
+MAX_NAME = 100
+TAR_BLOCK = 512  # tar pads every header and file to a multiple of this
+BLOCK_BYTES = 1 << 16  # read at once
+
+# Fields of an extended header that would change which bytes a file has, or its name.
+_DECISIVE = re.compile(rb'(?:^|\n)\d+ (path|linkpath|size|GNU\.sparse[^=\n]*)=')
 
 
 def say(text):
   """Prints a line to standard error at once."""
-  print(text, file=sys.stderr, flush=True)
+  print(printable(text), file=sys.stderr, flush=True)
+
+
+def no_room(error):
+  """Tells whether an OSError means that the disk is full or the user's quota is used up (bool)."""
+  return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
-def replacing(directory):
+def replacing(directory, need=0):
   """Yields the path of an empty directory, which becomes `directory` if the block succeeds.
 
   Whatever stood at `directory` is moved aside, never deleted. The caller holds the lock of the data
-  directory (`download.locked`).
+  directory (`locking.locked`).
 
   Args:
     directory: path to fill.
+    need: about how many bytes the block writes, for the message about a full disk; 0 if unknown.
 
   Raises:
     Failure: the file system reports an error, such as a full disk.
@@ -44,9 +70,96 @@ def replacing(directory):
       say('%s was incomplete; moved it to %s.' % (directory, aside))
     os.rename(unfinished, directory)
   except OSError as error:
-    raise Failure('Cannot fill %s: %s.' % (directory, error)) from error
+    if no_room(error):
+      room = 'Free about %d MB' % (need / 1e6) if need else 'Make room'
+      raise Failure('Cannot fill %s: no space left on device. %s and run the same command again.'
+                    % (directory, room)) from error
+    raise Failure('Cannot fill %s: %s%s.' % (
+        directory, error.strerror or error, ' (%s)' % error.filename if error.filename else '')
+    ) from error
   finally:
     shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _unzipped(file):
+  """Yields what a gzip file holds, in blocks of bytes. zlib checks length and CRC at the end."""
+  total, rest = 0, b''
+  for _ in range(MAX_STREAMS):
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: with gzip's header and end
+    data = rest
+    while not stream.eof:
+      data = data or file.read(BLOCK_BYTES)
+      block = stream.decompress(data, BLOCK_BYTES)
+      if not (data or block or stream.eof):
+        raise EOFError('it ends too early')
+      data = stream.unconsumed_tail
+      total += len(block)
+      if total > MAX_BYTES:
+        raise tarfile.ReadError('it unpacks to more than %d MB' % (MAX_BYTES / 1e6))
+      yield block
+    rest = stream.unused_data + (file.read(BLOCK_BYTES) if len(stream.unused_data) < 2 else b'')
+    if not rest.startswith(b'\x1f\x8b'):
+      return  # no further stream; other bytes at the end are ignored, as gzip does
+  raise tarfile.ReadError('it has more than %d gzip streams' % MAX_STREAMS)
+
+
+class _Content:
+  """What a .tar.gz file holds, read from front to back."""
+
+  def __init__(self, file):
+    self._blocks, self._buffer = _unzipped(file), bytearray()
+
+  def read(self, size):
+    """Returns the next `size` bytes; fewer at the end."""
+    while len(self._buffer) < size:
+      block = next(self._blocks, None)
+      if block is None:
+        break
+      self._buffer += block
+    data = bytes(self._buffer[:size])
+    del self._buffer[:size]
+    return data
+
+  def blocks(self, size):
+    """Yields the next `size` bytes in blocks, and skips tar's padding."""
+    left = size
+    while left:
+      block = self.read(min(left, BLOCK_BYTES))
+      if not block:
+        raise EOFError('it ends too early')
+      left -= len(block)
+      yield block
+    padding = -size % TAR_BLOCK
+    if len(self.read(padding)) < padding:
+      raise EOFError('it ends too early')
+
+
+def _refuse(member, problem):
+  raise Failure("Refusing archive member '%s': %s." % (printable(member.name, MAX_NAME), problem))
+
+
+def _members(content):
+  """Yields the header of each member, a tarfile.TarInfo, without extended headers.
+
+  Extended headers hold times and owners, which are ignored. One that gives a file another name or
+  size is refused, because the files of CIFAR-10 need none.
+  """
+  for _ in range(MAX_HEADERS):
+    header = content.read(TAR_BLOCK)
+    if not header or not any(header):  # a block of zeros ends the archive
+      return
+    member = tarfile.TarInfo.frombuf(header, 'utf-8', 'surrogateescape')
+    if member.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
+      _refuse(member, 'its name or link is too long')
+    if member.type not in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE):
+      yield member
+    elif not 0 <= member.size <= MAX_EXTENDED_BYTES:
+      _refuse(member, 'a header of %d bytes is too long' % member.size)
+    else:
+      found = _DECISIVE.search(b''.join(content.blocks(member.size)))
+      if found:
+        _refuse(member, 'it sets %s' % printable(found[1].decode('latin-1'), MAX_NAME))
+  raise tarfile.ReadError('it has more than %d members' % MAX_HEADERS)
 
 
 def _member_file(member, taken):
@@ -61,15 +174,15 @@ def _member_file(member, taken):
     problem = 'it is not one of the files of CIFAR-10'
   elif name in taken:
     problem = 'the archive holds it twice'
-  elif not member.isreg():
+  elif member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE):
     problem = 'it is not a regular file'
   elif name in BIN_FILES and (not 0 < member.size <= MAX_BIN_BYTES or member.size % RECORD_BYTES):
     problem = '%d bytes are not a plausible number of %d-byte records' % (member.size, RECORD_BYTES)
-  elif name not in BIN_FILES and member.size > MAX_TEXT_BYTES:
+  elif name not in BIN_FILES and not 0 <= member.size <= MAX_TEXT_BYTES:
     problem = '%d bytes are too many for a text file' % member.size
   else:
     return name
-  raise Failure('Refusing archive member %r: %s.' % (member.name, problem))
+  return _refuse(member, problem)
 
 
 def unpack(archive, directory):
@@ -85,15 +198,18 @@ def unpack(archive, directory):
   """
   taken = set()
   try:
-    with replacing(directory) as unfinished, tarfile.open(archive, 'r:gz') as tar:
-      for member in tar:
+    with replacing(directory, UNPACKED_BYTES) as unfinished, open(archive, 'rb') as packed:
+      content = _Content(packed)
+      for member in _members(content):
         name = _member_file(member, taken)
         if name:
           taken.add(name)
           with open(os.path.join(unfinished, name), 'wb') as file:
-            shutil.copyfileobj(tar.extractfile(member), file)
+            file.writelines(content.blocks(member.size))
             file.flush()
             os.fsync(file.fileno())
+      while content.read(BLOCK_BYTES):
+        pass  # the CRC comes last
       missing = [name for name in BIN_FILES if name not in taken]
       if missing:
         raise Failure('%s holds no %s. Move it away and run again.' % (archive, missing[0]))

@@ -1,11 +1,15 @@
 """Tests for archive: archives placed by hand, damaged ones, and members that are refused."""
 import gzip
 import hashlib
+import io
 import os
 import tarfile
+from unittest import mock
+
+import numpy as np
 
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.dataset import download, records, testing
+from cifar10_lib.dataset import archive, download, records, testing
 from cifar10_lib.dataset.testing import (
     Host, good_files, member, members_of, random_records, tarball)
 
@@ -62,7 +66,7 @@ class UnpackTest(testing.DownloadTestCase):
         member(name, kind=tarfile.FIFOTYPE), member(name, 0), member(name, size - 1),
         member(folder + 'batches.meta.txt', (1 << 20) + 1)):
       with self.subTest(info.name, type=info.type, size=info.size):
-        with self.fails('Refusing archive member %r' % info.name.rstrip('/')):
+        with self.fails("Refusing archive member '%s'" % info.name.rstrip('/')):
           self.placed(tarball([(info, bytes(info.size))] + members_of(good_files())))
         self.assertEqual(self.listing(), [download.ARCHIVE])
         self.assertEqual(os.listdir(os.path.dirname(self.data_dir)), ['data'])
@@ -72,6 +76,79 @@ class UnpackTest(testing.DownloadTestCase):
     bomb = gzip.compress(info.tobuf() + bytes(99))
     with self.fails('Refusing archive member', '%d bytes' % (3073 << 20)):
       self.placed(bomb)
+
+  def packed(self, *headers, many=1):
+    """Returns an archive of (name, type, content) `many` times, before the sound members."""
+    start = io.BytesIO()
+    for name, kind, content in headers:
+      start.write(member(name, len(content), kind).tobuf(tarfile.GNU_FORMAT) + content
+                  + bytes(-len(content) % 512))
+    return gzip.compress(start.getvalue() * many, 1) + self.body
+
+  def testFlippedBits(self):
+    random = np.random.RandomState(0)
+    for place in random.randint(10, len(self.body), 30):  # before: gzip's header, without a CRC
+      flipped = bytearray(self.body)
+      flipped[place] ^= 1 << random.randint(8)
+      with self.fails(self.archive, 'is damaged'):
+        self.placed(bytes(flipped))
+
+  def testExtendedHeaders(self):
+    for text in (b'', b'20 mtime=1234567.89\n', b'13 mtime=nan\n', b'15 mtime=1e400\n', b'7 uid=\n',
+                 b'5009 gid=%s\n' % (b'9' * 4999), b'0 a=b\n', b'9' * 60000,
+                 b'21 comment=path=../x\n'):
+      with self.subTest(text[:20]):
+        self.placed(self.packed(('x', tarfile.XHDTYPE, text)))
+        self.assertSound()
+        tf.io.gfile.rmtree(self.directory)
+
+  def testExtendedHeadersThatMatter(self):
+    for text, field in ((b'15 path=../../x\n', 'path'), (b'11 size=99\n', 'size'),
+                        (b'6 a=b\n25 GNU.sparse.map=0,1,2\n', 'GNU.sparse.map')):
+      for kind in tarfile.XHDTYPE, tarfile.XGLTYPE:
+        with self.fails("Refusing archive member 'x': it sets %s." % field):
+          self.placed(self.packed(('x', kind, text)))
+
+  def testHeadersThatDevour(self):
+    text = bytes((64 << 10) + 1)
+    for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME,
+                 tarfile.GNUTYPE_LONGLINK):
+      with self.fails('Refusing archive member', 'too long'):
+        self.placed(self.packed(('x', kind, text)))
+    folder = records.DIRECTORY + '/'
+    for name, kind in (folder, tarfile.DIRTYPE), ('x', tarfile.XHDTYPE), ('x', tarfile.XGLTYPE):
+      with self.fails(self.archive, 'is damaged', 'more than 100 members'):
+        self.placed(self.packed((name, kind, b''), many=100))
+    self.placed(self.packed((folder, tarfile.DIRTYPE, b''), many=90))
+    self.assertSound()
+
+  def testNamesAreEscapedAndCut(self):
+    for name, shown in ('\x1b]0;owned\x07\n', r"'\x1b]0;owned\x07\n'"), (
+        'n' * 120 + '/' + 'm' * 100, "'%s...'" % ('n' * 97)):
+      info = member(name).tobuf(tarfile.USTAR_FORMAT)
+      with self.fails('Refusing archive member %s: ' % shown):
+        self.placed(gzip.compress(info + bytes(1024)))
+
+  def testNegativeSizes(self):
+    for name in 'data_batch_1.bin', 'batches.meta.txt':
+      info = member('%s/%s' % (records.DIRECTORY, name), -3073).tobuf(tarfile.GNU_FORMAT)
+      with self.fails('Refusing archive member', '-3073 bytes'):
+        self.placed(gzip.compress(info + bytes(1024)))
+
+  def testManyStreams(self):
+    tar = gzip.decompress(self.body)
+    self.placed(b''.join(gzip.compress(tar[start:start + 999])
+                         for start in range(0, len(tar), 999)))
+    self.assertSound()
+    tf.io.gfile.rmtree(self.directory)
+    with mock.patch.object(archive, 'MAX_STREAMS', 100), self.fails('more than 100 gzip streams'):
+      self.placed(gzip.compress(b'') * 100 + self.body)
+
+  def testMuchBehindTheEnd(self):
+    with mock.patch.object(archive, 'MAX_BYTES', 1 << 20), self.fails('more than 1 MB'):
+      self.placed(self.body + gzip.compress(bytes(1 << 20)))
+    self.placed(self.body + bytes(999))  # what is no gzip stream is ignored
+    self.assertSound()
 
   def testDuplicate(self):
     with self.fails('Refusing archive member', 'twice'):

@@ -1,14 +1,11 @@
 """Tests for download: a host with bad manners, interrupted downloads, a full disk."""
-import contextlib
 import hashlib
 import io
 import os
-import threading
 from unittest import mock
 
-from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.dataset import archive, download, records, testing
+from cifar10_lib.dataset import download, records, testing
 from cifar10_lib.dataset.testing import HTML, Host, good_files, members_of, tarball
 
 
@@ -30,6 +27,57 @@ class FetchTest(testing.DownloadTestCase):
     self.fetch(host)
     self.assertEqual(host.ranges, [])
     self.assertEqual(self.listing(), [records.DIRECTORY])
+
+  def testMissingFilesAreNamedFirst(self):
+    self.fill({name: good_files()[name] for name in records.BIN_FILES[:4]})
+    self.fetch(Host(self.body))
+    self.assertEqual(self.said[0], '%s lacks data_batch_5.bin, test_batch.bin. Fetching the '
+                     'archive of CIFAR-10.' % self.directory)
+    self.assertContainsSubset([records.DIRECTORY, download.ARCHIVE], self.listing())
+    os.remove(os.path.join(self.directory, records.TEST_FILE))
+    for name in set(self.listing()) - {records.DIRECTORY, download.ARCHIVE}:
+      os.rename(os.path.join(self.data_dir, name), os.path.join(self.data_dir, 'aside'))
+    self.said.clear()
+    self.fetch(Host(self.body))
+    self.assertEqual(self.said[0], '%s lacks test_batch.bin. Unpacking %s.' % (
+        self.directory, self.archive))
+
+  def testUnreadableArchive(self):
+    self.write(self.archive, self.body)
+    denied = mock.patch('builtins.open', side_effect=PermissionError(13, 'Not you'))
+    with denied, self.fails('Cannot read %s: Not you' % self.archive):
+      self.fetch(Host(self.body))
+
+  def testTheDirectoryOfTheFilesItself(self):
+    self.fill()
+    host = Host(self.body)
+    with host:
+      found = download.maybe_download_and_extract(self.directory, host.url)
+      self.assertEqual(found, self.directory)
+      os.remove(os.path.join(self.directory, 'data_batch_2.bin'))
+      with self.fails(self.directory, 'lacks data_batch_2.bin'):
+        download.maybe_download_and_extract(self.directory, host.url)
+    self.assertEqual(host.ranges, [])
+
+  def testWhatIsNoHash(self):
+    for sha256 in '', 'abc', self.sha256 + '0', '²' * 64, '\x1b[2J':
+      host = Host(self.body)
+      with self.fails('--data_sha256=', '64 hex digits'):
+        self.fetch(host, data_sha256=sha256)
+      self.assertEqual(host.ranges, [])
+
+  def testFilesInTheWay(self):
+    os.makedirs(self.data_dir)
+    for path in self.archive, self.part:
+      os.mkfifo(path)
+      with self.fails(path, 'is not a regular file'):
+        self.fetch(Host(self.body))
+      os.remove(path)
+      self.write(path, b'')
+      os.truncate(path, 1 << 40)  # without blocks
+      with self.fails(path, 'more than the limit'):
+        self.fetch(Host(self.body))
+      os.remove(path)
 
   def testDataThatIsThereIsChecked(self):
     self.fill({**good_files(), 'data_batch_2.bin': b''})
@@ -140,7 +188,7 @@ class FetchTest(testing.DownloadTestCase):
     with self.fails(host.url, self.sha256, '--data_sha256=' + got, self.archive):
       self.fetch(host)
     self.assertEqual(self.listing(), [os.path.basename(self.part)])
-    with contextlib.suppress(Failure):  # the hash matches; gzip finds the error
+    with self.fails(self.archive, 'is damaged'):  # the hash matches; gzip finds the error
       self.fetch(host := Host(wrong), data_sha256=got)
     self.assertEqual(host.ranges, [])  # a user who trusts it does not fetch it again
 
@@ -192,24 +240,6 @@ class FetchTest(testing.DownloadTestCase):
     self.assertEqual(self.listing(), [os.path.basename(self.part)])
     self.assertEqual(self.read(self.part), self.body[:1000])
 
-  def testTwoStarters(self):
-    waiting = threading.Event()
-    def start():
-      download.maybe_download_and_extract(self.data_dir, host.url)
-    def say(text):
-      if text.startswith('Waiting for another program'):
-        waiting.set()
-    with Host(self.body, 'deaf') as host, mock.patch.object(archive, 'say', say):
-      starters = [threading.Thread(target=start) for _ in range(2)]
-      for starter in starters:
-        starter.start()
-      self.assertTrue(waiting.wait(20))
-      host.go.set()
-      for starter in starters:
-        starter.join(20)
-    self.assertEqual(host.ranges, [None])
-    self.assertSound()
-
   def testDiskSpace(self):
     host = Host(self.body)
     official = mock.patch.object(download, 'ARCHIVE_BYTES', 170052171)
@@ -218,21 +248,16 @@ class FetchTest(testing.DownloadTestCase):
       self.fetch(host)
     self.assertEqual(host.ranges, [])
 
-  def testUnwritableDirectory(self):
-    denied = mock.patch.object(download.os, 'makedirs', side_effect=PermissionError(13, 'Not you'))
-    with denied, self.fails(self.data_dir, 'Not you', '--data_dir'):
-      self.fetch(Host(self.body))
-    self.write(self.data_dir, b'')
-    with self.fails(self.data_dir, 'File exists'):
-      self.fetch(Host(self.body))
-
   def testDiskFull(self):
     full = mock.patch.object(
         download.os, 'fsync', side_effect=OSError(28, 'No space left on device'))
-    with full, self.fails(self.part, 'No space left'):
-      self.fetch(Host(self.body, *['whole'] * 4))
+    host = Host(self.body, 30000)
+    with full, self.fails(self.part, 'no space left', 'Free about 184 MB', 'from byte 30000'):
+      self.fetch(host)
+    self.assertLen(host.ranges, 1)  # another try would not help
+    self.assertEqual(self.read(self.part), self.body[:30000])
     self.write(self.archive, self.body)
-    with full, self.fails(self.directory, 'No space left'):
+    with full, self.fails(self.directory, 'no space left', 'Free about 184 MB'):
       self.fetch(Host(self.body))
     self.assertEqual(self.listing(), [download.ARCHIVE, os.path.basename(self.part)])
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.programs import Failure, printable
 
 DIRECTORY = 'cifar-10-batches-bin'
 TRAIN_FILES = ['data_batch_%d.bin' % i for i in range(1, 6)]
@@ -24,6 +24,10 @@ LABEL_BYTES = 1
 IMAGE_BYTES = DEPTH * HEIGHT * WIDTH
 RECORD_BYTES = LABEL_BYTES + IMAGE_BYTES
 CIFAR100_RECORD_BYTES = RECORD_BYTES + 1  # a coarse label before the fine one
+MAX_BIN_BYTES = 4 << 30  # 1.4 million records in one file; checking its labels takes some seconds
+MAX_META_BYTES = 1 << 20
+MAX_NAME = 50       # characters of a class's name
+CHECKED_AT_ONCE = 128  # records; 393 kB stay in the cache of the processor
 
 
 class Part(NamedTuple):
@@ -64,6 +68,23 @@ def _size_problem(size, head):
   return problem
 
 
+def _first_wrong_label(file, num_classes):
+  """Returns (record, label) of the first label that is too large in an open file, or None.
+
+  It reads blocks instead of mapping the file, because a mapped file that becomes shorter ends the
+  process by SIGBUS.
+  """
+  buffer = np.empty(CHECKED_AT_ONCE * RECORD_BYTES, np.uint8)
+  start = 0
+  while size := file.readinto(buffer):
+    labels = buffer[:size:RECORD_BYTES]
+    wrong = np.flatnonzero(labels >= num_classes)
+    if wrong.size:
+      return start + wrong[0], labels[wrong[0]]
+    start += len(labels)
+  return None
+
+
 def _check_file(path, num_classes):
   """Returns the number of records in a .bin file; raises Failure if the file is not sound."""
   if not os.path.isfile(path):
@@ -71,20 +92,29 @@ def _check_file(path, num_classes):
     raise Failure('%s %s. %s' % (path, what, _way_out(os.path.dirname(path))))
   try:
     size = os.path.getsize(path)
+    if size > MAX_BIN_BYTES:
+      raise Failure('%s has %d MB, more than the limit of %d MB.' % (
+          path, size / 1e6, MAX_BIN_BYTES / 1e6))
     with open(path, 'rb') as file:
       problem = _size_problem(size, file.read(512))
-    if problem:
-      raise Failure('%s: %s. Move it away and run again to unpack it again.' % (path, problem))
-    labels = _load(path)[:, 0]  # [N]; a view, so the pictures are not copied
+      if problem:
+        raise Failure('%s: %s. Move it away and run again to unpack it again.' % (path, problem))
+      file.seek(0)
+      wrong = _first_wrong_label(file, num_classes)
   except OSError as error:
     raise Failure('Cannot read %s: %s.' % (path, error.strerror)) from error
-  wrong = np.flatnonzero(labels >= num_classes)
-  if wrong.size:
+  if wrong:
+    record, label = wrong
     raise Failure('%s: label %d at record %d (byte %d); labels must be 0..%d. '
                   'Is this CIFAR-100 (%d-byte records)?' % (
-                      path, labels[wrong[0]], wrong[0], wrong[0] * RECORD_BYTES, num_classes - 1,
+                      path, label, record, record * RECORD_BYTES, num_classes - 1,
                       CIFAR100_RECORD_BYTES))
-  return len(labels)
+  return size // RECORD_BYTES
+
+
+def missing_files(directory):
+  """Returns the names of the .bin files that `directory` lacks (list of str)."""
+  return [name for name in BIN_FILES if not os.path.lexists(os.path.join(directory, name))]
 
 
 def check_data(directory, num_classes=10):
@@ -135,9 +165,23 @@ def data_files(data_dir, eval_data=False):
   return [os.path.join(find_directory(data_dir), name) for name in names]
 
 
+def _lines(path):
+  """Returns the lines of a small text file that are not empty, cut and escaped (list of str)."""
+  if not os.path.isfile(path) or os.path.getsize(path) > MAX_META_BYTES:
+    raise Failure('%s is not a text file of at most %d bytes. Move it away.' % (
+        path, MAX_META_BYTES))
+  try:
+    with open(path, encoding='utf-8', errors='replace') as file:
+      lines = file.read(MAX_META_BYTES).split('\n')
+  except OSError as error:
+    raise Failure('Cannot read %s: %s.' % (path, error.strerror)) from error
+  return [printable(line.strip(), MAX_NAME) for line in lines if line.strip()]
+
+
 def class_names(directory, count=10):
   """Returns the names of the classes by label, as batches.meta.txt lists them: list of str [count].
 
+  A name of more than MAX_NAME characters is cut, and control characters are escaped.
   CIFAR-10's names stand in for a missing file. Ten names serve another count too: the first
   `count` of them, followed by 'class 10', 'class 11' and so on.
 
@@ -146,21 +190,15 @@ def class_names(directory, count=10):
     count: number of classes.
 
   Raises:
-    Failure: the file holds neither `count` names nor ten.
+    Failure: the file holds neither `count` names nor ten, or it cannot be read.
   """
   path, names = os.path.join(directory, META_FILE), CLASS_NAMES
   if os.path.exists(path):
-    with open(path, encoding='utf-8', errors='replace') as file:
-      names = [line.strip() for line in file if line.strip()]
+    names = _lines(path)
   if len(names) not in (count, len(CLASS_NAMES)):
     raise Failure('%s holds %d names, not %d. Write one name per line, or move the file away.'
                   % (path, len(names), count))
   return names[:count] + ['class %d' % label for label in range(len(names), count)]
-
-
-def _load(path):
-  """Maps a file into memory, uint8 [N, RECORD_BYTES]."""
-  return np.memmap(path, np.uint8, 'r').reshape(-1, RECORD_BYTES)
 
 
 def count_records(paths):
@@ -216,6 +254,20 @@ def hold_out(paths, validation_examples):
   return Part(skip_last=each), Part(skip_first=least - each)
 
 
+def _read_record(path, number):
+  """Returns one record of a file, uint8 [RECORD_BYTES]."""
+  try:
+    with open(path, 'rb') as file:
+      file.seek(number * RECORD_BYTES)
+      record = file.read(RECORD_BYTES)
+  except OSError as error:
+    raise Failure('Cannot read %s: %s.' % (path, error.strerror)) from error
+  if len(record) < RECORD_BYTES:
+    raise Failure('%s has become shorter: it holds no record %d. Fetch the data set again.'
+                  % (path, number))
+  return np.frombuffer(record, np.uint8)
+
+
 def read_pictures(paths, part, numbers):
   """Reads single pictures without a queue.
 
@@ -226,11 +278,15 @@ def read_pictures(paths, part, numbers):
 
   Returns:
     uint8 [M, HEIGHT, WIDTH, DEPTH].
+
+  Raises:
+    Failure: a file is missing, or has become shorter.
   """
-  kept = [_load(path)[part.skip_first:-part.skip_last or None] for path in paths]  # None: the end
-  starts = np.cumsum([0] + [len(records) for records in kept])
+  starts = np.cumsum([0] + [count - sum(part) for count in count_records(paths)])
   files = np.searchsorted(starts, numbers, side='right') - 1
-  found = [kept[file][number - starts[file], LABEL_BYTES:]
-           for file, number in zip(files, numbers, strict=True)]
-  planes = np.array(found, np.uint8).reshape(-1, DEPTH, HEIGHT, WIDTH)
-  return planes.transpose(0, 2, 3, 1)
+  found = []
+  for file, number in zip(files, numbers, strict=True):
+    record = part.skip_first + number - starts[file]
+    found.append(_read_record(paths[file], int(record)))
+  planes = np.array(found, np.uint8).reshape(-1, RECORD_BYTES)[:, LABEL_BYTES:]
+  return planes.reshape(-1, DEPTH, HEIGHT, WIDTH).transpose(0, 2, 3, 1)

@@ -79,6 +79,29 @@ class CheckDataTest(testing.DownloadTestCase):
     with self.fails(path + ' is not a regular file'):
       records.check_data(self.directory)
 
+  def testFilesThatAreTooLarge(self):
+    self.fill()
+    os.truncate(os.path.join(self.directory, 'test_batch.bin'), 6 << 30)  # without blocks
+    with self.fails('test_batch.bin has 6442 MB, more than the limit of 4294 MB'):
+      records.check_data(self.directory)
+
+  def testLabelsOfALargeFile(self):
+    count = records.CHECKED_AT_ONCE + 5
+    content = bytearray(count * records.RECORD_BYTES)
+    self.flawed('test_batch.bin', content)
+    self.assertEqual(records.check_data(self.directory)['test_batch.bin'], count)
+    content[-records.RECORD_BYTES] = 10
+    self.flawed('test_batch.bin', content)
+    with self.fails('test_batch.bin: label 10 at record %d (byte' % (count - 1)):
+      records.check_data(self.directory)
+
+  def testMissingFiles(self):
+    self.assertEqual(records.missing_files(self.directory), records.BIN_FILES)
+    self.fill()
+    self.assertEqual(records.missing_files(self.directory), [])
+    os.remove(os.path.join(self.directory, 'test_batch.bin'))
+    self.assertEqual(records.missing_files(self.directory), ['test_batch.bin'])
+
   def testUnreadable(self):
     self.fill()
     denied = mock.patch('builtins.open', side_effect=PermissionError(13, 'Permission denied'))
@@ -110,6 +133,29 @@ class ClassNamesTest(testing.DownloadTestCase):
     with self.fails('holds 2 names'):
       records.class_names(self.directory)
     self.assertEqual(records.class_names(self.data_dir)[9], 'truck')
+
+  def testNamesAreEscapedAndCut(self):
+    lines = [b'\x1b]0;owned\x07', b'n' * 10000, b'a\tb', '猫'.encode(), b'\xff'] + [b'x'] * 5
+    self.fill({'batches.meta.txt': b'\n'.join(lines)})
+    names = records.class_names(self.directory)
+    self.assertEqual(names[0], r'\x1b]0;owned\x07')
+    self.assertEqual(names[1], 'n' * 47 + '...')
+    self.assertEqual(names[2:5], [r'a\tb', '猫', '\ufffd'])
+
+  def testWhatIsNoTextFile(self):
+    path = os.path.join(self.directory, 'batches.meta.txt')
+    os.makedirs(path)
+    with self.fails(path, 'is not a text file'):
+      records.class_names(self.directory)
+    os.rmdir(path)
+    os.mkfifo(path)  # must not be opened: nobody writes into it
+    with self.fails(path, 'is not a text file'):
+      records.class_names(self.directory)
+    os.remove(path)
+    self.write(path, b'')
+    os.truncate(path, 1 << 40)  # without blocks
+    with self.fails(path, 'is not a text file'):
+      records.class_names(self.directory)
 
   def names_of(self, count, lines):
     self.fill({'batches.meta.txt': '\n'.join(lines).encode()})
@@ -214,6 +260,12 @@ class PartTest(testing.DownloadTestCase):
       self.assertEqual(read.dtype, np.uint8)
       self.assertAllEqual(read, kept[numbers])
     self.assertEqual(records.read_pictures(self.paths, records.WHOLE, []).shape, (0, 32, 32, 3))
+
+  def testReadPicturesOfAFileThatBecomesShorter(self):
+    with mock.patch.object(records, 'count_records', return_value=[20] * len(self.paths)):
+      os.truncate(self.paths[0], 3073 * 5 + 3000)
+      with self.fails(self.paths[0], 'has become shorter', 'record 5'):
+        records.read_pictures(self.paths, records.WHOLE, [4, 5])
 
 
 if __name__ == '__main__':

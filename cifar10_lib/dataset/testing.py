@@ -15,6 +15,7 @@ from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import archive, download, records
 
 ERRORS = range(400, 600)  # HTTP
+AGAIN = b'again: '  # a manner of Host
 HTML = b'<!DOCTYPE html><html><title>503 Service Unavailable</title></html>'
 
 
@@ -60,8 +61,9 @@ class Host(http.server.ThreadingHTTPServer):
 
   A manner is 'polite' (honours Range), 'whole' (ignores it), 'lie' (a false Content-Range),
   'html', 'redirect', 'endless' (no Content-Length, more bytes than the body), 'hang up' (no
-  Content-Length, half the body), 'deaf' (waits for self.go), one of ERRORS, or another number
-  (honours Range, but closes the connection after this many bytes).
+  Content-Length, half the body), 'deaf' (waits for self.go), one of ERRORS, another number (honours
+  Range, but closes the connection after this many bytes), or bytes (sends them as they are, again
+  and again if they start with AGAIN, until the client closes the connection).
   """
   daemon_threads = True
 
@@ -101,6 +103,16 @@ class Answer(http.server.BaseHTTPRequestHandler):
     self.server.served += len(sent)
     self.wfile.write(sent)
 
+  def raw(self, content):
+    self.close_connection = True
+    again = content.startswith(AGAIN)
+    with contextlib.suppress(OSError):
+      while True:
+        self.wfile.write(content.removeprefix(AGAIN))
+        self.server.served += len(content)
+        if not again or self.server.go.is_set():
+          return
+
   def do_GET(self):
     host, body = self.server, self.server.body
     manner = host.manners.pop(0) if host.manners else 'polite'
@@ -108,6 +120,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
     start = int((self.headers['Range'] or 'bytes=0-')[len('bytes='):-1])
     if manner == 'deaf':
       host.go.wait(20)
+    if isinstance(manner, bytes):
+      return self.raw(manner)
     if manner == 'html':
       self.reply(200, HTML, Content_Length=len(HTML))
     elif manner == 'redirect':

@@ -20,8 +20,14 @@ def _png(inches, draw):
     return file.getvalue()
 
 
+def _literal(names):
+  """Returns names in which matplotlib takes no dollar sign for the start of a formula."""
+  return [name.replace('$', r'\$') for name in names]
+
+
 def confusion_matrix(scores, names):
   """Draws the confusion matrix: counts, in the shade of their share of the row, the true class."""
+  names = _literal(names)
   confusion = scores.confusion()
   share = confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
 
@@ -44,7 +50,7 @@ def mistakes(scores, names, pictures, numbers):
     pictures: uint8 [M, H, W, 3].
     numbers: int [M], the numbers of the pictures in `scores`.
   """
-  rows = max(1, -(-len(numbers) // COLUMNS))
+  names, rows = _literal(names), max(1, -(-len(numbers) // COLUMNS))
 
   def draw(figure):  # one set of axes for all pictures: one for each takes five times as long
     axes = figure.add_axes((0, 0, 1, 1))

@@ -86,6 +86,8 @@ def require_writable(*paths):
   for path in filter(None, paths):
     if not os.path.isdir(os.path.dirname(path) or '.'):
       raise Failure('%s cannot be written: its directory is not there. Make it first.' % path)
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+      raise Failure('%s cannot be written: it is no regular file. Choose another path.' % path)
     if os.path.isdir(path):
       raise Failure('%s cannot be written: it is a directory. Name a file in it.' % path)
 
@@ -93,6 +95,7 @@ def require_writable(*paths):
 @contextlib.contextmanager
 def _csv(path):
   """Yields a csv.writer. The file is replaced at once, when all rows are written."""
+  path = os.path.realpath(path)  # a link is followed, not replaced
   try:
     with open(path + '.new', 'w', newline='', encoding='utf-8') as file:
       yield csv.writer(file)

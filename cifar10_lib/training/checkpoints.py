@@ -5,8 +5,10 @@ the latest ones. Its paths are read relative to its directory, so a moved direct
 """
 import contextlib
 import glob
+import itertools
 import os
 import re
+import sys
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.network import precision
 
 BASENAME = 'model.ckpt'
+MAX_STEP = 2**63 - 1  # of an int64; a file with a larger step in its name is no checkpoint of ours
+ASIDE = 'damaged-'  # prefix of the files of a checkpoint that was set aside
 WEIGHTS = ('ema', 'raw')
 # Variables that a checkpoint may lack: smoothed losses for TensorBoard, which other versions of
 # this network name differently, and the state of an optimizer, which not every recipe has.
@@ -47,7 +51,7 @@ def find_all(directory):
   if not paths:  # no list, or the list of another directory
     names = glob.glob(os.path.join(glob.escape(directory), BASENAME + '-*.index'))
     paths = [name[:-len('.index')] for name in names]
-  return sorted(paths, key=step_of)
+  return sorted((path for path in paths if step_of(path) <= MAX_STEP), key=step_of)
 
 
 def find_latest(directory):
@@ -55,9 +59,67 @@ def find_latest(directory):
   return next(reversed(find_all(directory)), None)
 
 
+def damage(path):
+  """Returns why a checkpoint cannot be used, or '' if every value can be read and is finite.
+
+  Reading a value verifies its checksum. 3 million numbers take 30 ms.
+  """
+  try:
+    reader = tf.train.NewCheckpointReader(path)
+    for name in sorted(reader.get_variable_to_shape_map()):
+      value = reader.get_tensor(name)
+      if value.dtype.kind == 'f' and not np.isfinite(value).all():
+        return '%s is NaN or infinite' % name
+  except (tf.errors.OpError, LookupError, RuntimeError, ValueError, MemoryError) as error:
+    return reason(error) if isinstance(error, tf.errors.OpError) else str(error)
+  return ''
+
+
+def find_sound(directory):
+  """Finds the latest checkpoint in a directory that is not damaged.
+
+  Returns:
+    Its path, or None if there is no checkpoint at all; and the later checkpoints, which are
+    damaged, as a list of (path, damage).
+
+  Raises:
+    Failure: there are checkpoints, but all are damaged.
+  """
+  damaged = []
+  for path in reversed(find_all(directory)):
+    problem = damage(path)
+    if not problem:
+      return path, damaged
+    if exists(path):  # else a trainer has deleted it meanwhile
+      damaged.append((path, problem))
+  if damaged:
+    raise Failure('No checkpoint in %s is sound: %s is damaged (%s). Choose another directory, or '
+                  'restore the files from a copy.' % (directory, *damaged[0]))
+  return None, []
+
+
+def set_aside(path):
+  """Renames the files of a checkpoint, so that nothing takes them for one; returns the new name."""
+  directory, name = os.path.split(path)
+  for number in itertools.count(1):
+    aside = os.path.join(directory, '%s%s%s' % (ASIDE, '%d-' % number if number > 1 else '', name))
+    if not glob.glob(glob.escape(aside) + '.*'):
+      break
+  for file in glob.glob(glob.escape(path) + '.*'):
+    os.rename(file, aside + file[len(path):])
+  return aside
+
+
 def latest(directory):
-  """Returns the path of the latest checkpoint in a directory; raises Failure if there is none."""
-  found = find_latest(directory)
+  """Returns the path of the latest sound checkpoint in a directory; names those it passes over.
+
+  A path of a checkpoint stands for itself. Raises Failure if there is none.
+  """
+  if exists(directory):
+    return directory
+  found, damaged = find_sound(directory)
+  for path, problem in damaged:
+    print('%s is damaged (%s). Taking an earlier one.' % (path, problem), file=sys.stderr)
   if not found:
     raise Failure('No checkpoint in %s; train first: python cifar10_train.py --train_dir %s'
                   % (directory, directory))
@@ -150,6 +212,9 @@ def session(path, weights):
   """
   variables = saved_variables(weights)
   restored = tf.Session(config=precision.session_config())
+  problem = damage(path)
+  if problem and exists(path):
+    raise Failure('%s is damaged (%s). Choose another checkpoint.' % (path, problem))
   with readable(path):
     require_fit(path, variables)
     try:

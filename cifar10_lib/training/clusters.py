@@ -23,7 +23,8 @@ import threading
 import time
 from typing import NamedTuple
 
-from cifar10_lib.common.programs import Failure
+from cifar10_lib.common.programs import Failure, printable
+from cifar10_lib.training import isolation
 
 JOBS = 'chief', 'worker', 'ps'
 POLL_SECONDS = 0.5  # between two checks whether peers can be reached
@@ -88,7 +89,7 @@ def parse(text):
     _refuse('is not set, and --local is not given')
   try:
     config = json.loads(text)
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     _refuse('is not JSON (%s)' % error)
   parts = [config.get(name) if isinstance(config, dict) else None for name in ('cluster', 'task')]
   if not all(isinstance(part, dict) for part in parts):
@@ -96,13 +97,13 @@ def parse(text):
   addresses, task = parts
   for job, listed in addresses.items():
     if job not in (*JOBS, 'evaluator'):
-      _refuse('names a job %r; there are %s' % (job, ', '.join(JOBS)))
+      _refuse('names a job %.80r; there are %s' % (job, ', '.join(JOBS)))
     if not isinstance(listed, list):
       _refuse('gives %s no list of addresses' % job)
     for address in listed:
       found = isinstance(address, str) and _ADDRESS.match(address)
       if not found or not 0 < int(found[2]) < 65536:
-        _refuse('gives %s the address %r, which is not HOST:PORT' % (job, address))
+        _refuse('gives %s the address %.80r, which is not HOST:PORT' % (job, address))
   addresses = {job: listed for job, listed in addresses.items() if job in JOBS and listed}
   every_address = sum(addresses.values(), [])
   for address in every_address:
@@ -117,13 +118,26 @@ def parse(text):
     index = int(index)
   count = 1 if job == 'evaluator' else len(addresses.get(str(job), []))
   if type(index) is not int or not 0 <= index < count:  # a bool is not an index
-    _refuse('says that this is %s %s, which the cluster does not have' % (job, index))
+    _refuse('says that this is %s %s, which the cluster does not have'
+            % (printable(str(job), 80), printable(str(index), 80)))
   return Cluster(addresses, job, index)
 
 
 def name(task):
   """Returns the name of a task, such as 'worker 0' for ('worker', 0)."""
   return '%s %d' % task
+
+
+def warn_of_strangers(cluster):
+  """Prints on which port strangers could connect to this task, unless it has a network of its own.
+
+  Args:
+    cluster: a Cluster.
+  """
+  if not isolation.is_closed():
+    print('%s listens on port %s of every address of this machine. Whoever connects can read and '
+          'write files as its user: docs/distributed.md tells how to keep strangers out.'
+          % (name(cluster.task), cluster.address(cluster.task).rpartition(':')[2]), flush=True)
 
 
 def reachable(address):
@@ -137,7 +151,7 @@ def reachable(address):
 
 
 def wait_for(cluster, tasks, seconds, signals=None):
-  """Waits until all tasks can be reached, or until `hooks.catch_signals` has caught a signal.
+  """Waits until all tasks can be reached, or until `stopping.catch_signals` has caught a signal.
 
   Raises:
     Failure: a task cannot be reached within so many seconds.
@@ -190,7 +204,7 @@ def watching(cluster, tasks, seconds, signals, grace_seconds):
   Args:
     cluster, tasks: a Cluster, and a list of its tasks to watch.
     seconds: longest time that one of them may be out of reach.
-    signals: what `hooks.catch_signals` yields.
+    signals: what `stopping.catch_signals` yields.
     grace_seconds: longest time that a step may take after a signal.
   """
   done = threading.Event()

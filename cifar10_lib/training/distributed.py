@@ -1,7 +1,7 @@
 """What TensorFlow's runtime needs so that tasks of a cluster may come and go during training.
 
 `cluster` is a clusters.Cluster, `target` the address of this process's tf.train.Server, and
-`signals` what `hooks.catch_signals` yields.
+`signals` what `stopping.catch_signals` yields.
 """
 import contextlib
 import glob

@@ -6,15 +6,11 @@ loop itself stays one line. `signals` is what `catch_signals` yields.
 import contextlib
 import datetime
 import math
-import os
 import queue
-import signal
-import socket
 import statistics
 import sys
 import threading
 import time
-import types
 
 from tqdm import tqdm
 
@@ -93,8 +89,9 @@ class LoggerHook(_StepHook):
 
   @staticmethod
   def _print(text):
-    tqdm.write('%s: %s' % (datetime.datetime.now(), text), file=sys.stdout)
-    sys.stdout.flush()
+    with contextlib.suppress(BrokenPipeError):  # SIGPIPE, which comes with it, ends training
+      tqdm.write('%s: %s' % (datetime.datetime.now(), text), file=sys.stdout)
+      sys.stdout.flush()
 
 
 class FiniteLossHook(_StepHook):
@@ -164,68 +161,6 @@ class MetaGraphListener(tf.train.CheckpointSaverListener):
           trainer_files.replace(path + '.meta', content)
       except OSError as error:
         print('%s.meta cannot be written: %s.' % (path, error.strerror), file=sys.stderr)
-
-
-@contextlib.contextmanager
-def catch_signals():
-  """Catches SIGTERM and SIGINT in the block. The first is noted, the second ends the process.
-
-  StopOnSignalHook then ends the session, and `run.leading` sets the exit code.
-
-  Yields:
-    An object with an attribute `number`: the number of the signal that was caught, or None.
-  """
-  signals = types.SimpleNamespace(number=None)
-
-  def note(number, frame):
-    signals.number = number
-    start = '\n' if sys.stderr.isatty() else ''  # the progress bar occupies the line
-    print('%sCaught %s: finishing the step, then saving; once more ends at once.'
-          % (start, signal.Signals(number).name), flush=True)
-    signal.signal(number, signal.SIG_DFL)
-
-  # A shell starts background jobs with SIGINT ignored. It stays ignored.
-  numbers = [number for number in (signal.SIGTERM, signal.SIGINT)
-             if signal.getsignal(number) is not signal.SIG_IGN]
-  before = {number: signal.signal(number, note) for number in numbers}
-  # Python calls `note` only between two of its own instructions, never inside a step that hangs.
-  # But the interpreter writes each signal to this socket at once, and a thread reads it.
-  reader, writer = socket.socketpair()
-  writer.setblocking(False)
-  wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-
-  def watch():
-    count = 0
-    while byte := reader.recv(1):
-      count += byte[0] in numbers
-      if count == 2:
-        os._exit(128 + byte[0])
-  thread = threading.Thread(target=watch, daemon=True)
-  thread.start()
-  try:
-    yield signals
-  finally:
-    signal.set_wakeup_fd(wakeup)
-    writer.close()
-    thread.join()
-    reader.close()
-    for number, handler in before.items():
-      signal.signal(number, handler)
-
-
-class StopOnSignalHook(tf.train.SessionRunHook):
-  """Ends training after the step during which a signal was caught."""
-
-  def __init__(self, signals):
-    self._signals = signals
-
-  def after_create_session(self, session, coord):
-    if self._signals.number:
-      coord.request_stop()
-
-  def after_run(self, run_context, run_values):
-    if self._signals.number:
-      run_context.request_stop()
 
 
 class FirstBatchHook(tf.train.SessionRunHook):

@@ -12,13 +12,13 @@ import numpy as np
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.training import hooks
+from cifar10_lib.training import hooks, stopping
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(hooks.__file__))))
 
 PROGRAM_WITH_A_READER_THAT_HANGS = '''
 from cifar10_lib.common import programs
-from cifar10_lib.training import hooks
+from cifar10_lib.training import hooks, stopping
 from cifar10_lib.common.tf1 import tf
 
 def main(argv):
@@ -119,7 +119,7 @@ class HooksTest(tf.test.TestCase):
   def testFirstSignalIsNotedAndTheSecondHasItsDefault(self):
     before = signal.getsignal(signal.SIGTERM)
     with contextlib.redirect_stdout(io.StringIO()) as out, \
-         hooks.catch_signals() as signals:
+         stopping.catch_signals() as signals:
       self.assertIsNone(signals.number)
       os.kill(os.getpid(), signal.SIGTERM)
       self.assertEqual(signals.number, signal.SIGTERM)
@@ -130,7 +130,7 @@ class HooksTest(tf.test.TestCase):
   def testIgnoredSignalStaysIgnored(self):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-      with hooks.catch_signals():
+      with stopping.catch_signals():
         self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
     finally:
       signal.signal(signal.SIGINT, before)
@@ -140,7 +140,7 @@ class HooksTest(tf.test.TestCase):
     step = tf.assign_add(tf.train.get_or_create_global_step(), 1)
     steps = []
     with tf.train.MonitoredTrainingSession(
-        hooks=[hooks.StopOnSignalHook(signals)]) as session:
+        hooks=[stopping.StopOnSignalHook(signals)]) as session:
       while not session.should_stop():
         signals.number = signal.SIGINT if len(steps) == 2 else None
         steps.append(int(session.run(step)))
@@ -148,7 +148,7 @@ class HooksTest(tf.test.TestCase):
 
   def testSignalBeforeTheFirstStepRunsNoStep(self):
     tf.train.get_or_create_global_step()
-    hook = hooks.StopOnSignalHook(mock.Mock(number=signal.SIGTERM))
+    hook = stopping.StopOnSignalHook(mock.Mock(number=signal.SIGTERM))
     with tf.train.MonitoredTrainingSession(hooks=[hook]) as session:
       self.assertTrue(session.should_stop())
 

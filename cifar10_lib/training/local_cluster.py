@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,9 +11,12 @@ import threading
 import time
 
 from cifar10_lib.common.programs import Failure
+from cifar10_lib.training import isolation
 from cifar10_lib.training.clusters import JOBS, Cluster, name
 
+MAX_TASKS = 100  # each is a process of about 700 MB
 POLL_SECONDS = 0.1  # between two checks of the processes
+STOP_SECONDS = 1  # for the other processes to end, once training is stopped and the chief has ended
 
 
 def parse(text):
@@ -24,10 +28,14 @@ def parse(text):
   counts = {}
   for item in text.split(','):
     job, _, count = item.partition(':')
-    if job not in (*JOBS, 'evaluator') or not count.isdigit() or not int(count) or job in counts:
-      raise Failure('--local=%s: %r is not JOB:COUNT. It reads as ps:1,worker:2; jobs are %s, '
-                    'evaluator.' % (text, item, ', '.join(JOBS)))
-    counts[job] = int(count)
+    if job not in (*JOBS, 'evaluator') or job in counts or not re.fullmatch('[1-9][0-9]*', count):
+      raise Failure('--local=%.80r: %.80r is not JOB:COUNT. It reads as ps:1,worker:2; jobs are '
+                    '%s, evaluator.' % (text, item, ', '.join(JOBS)))
+    # Python raises ValueError for a number of 5,000 digits.
+    counts[job] = int(count) if len(count) < 4 else MAX_TASKS + 1
+  if sum(counts.values()) > MAX_TASKS:
+    raise Failure('--local=%.80s is too large: a cluster on one machine has at most %d tasks.'
+                  % (text, MAX_TASKS))
   if 'ps' not in counts or not ('worker' in counts or 'chief' in counts):
     raise Failure('--local=%s needs at least ps:1 and worker:1.' % text)
   for job in 'chief', 'evaluator':
@@ -52,7 +60,7 @@ class _Process:
   """A task's process. Its output goes to a log, and the chief's to the terminal too."""
 
   def __init__(self, task, command, environment, log, shown):
-    self.task, self._command, self._environment = task, command, environment
+    self.task, (self._command, self._passed), self._environment = task, command, environment
     self._log, self._shown = log, shown
     self.start()
 
@@ -60,7 +68,7 @@ class _Process:
     with open(self._log, 'ab') as log:
       # In a process group of its own: a Ctrl-C at the terminal reaches only this program.
       self.process = subprocess.Popen(
-          self._command, env=self._environment, start_new_session=True,
+          self._command, env=self._environment, pass_fds=self._passed, start_new_session=True,
           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if self._shown else log,
           stderr=subprocess.STDOUT)
     if self._shown:
@@ -90,14 +98,19 @@ class _Process:
 
 
 def _await_chief(processes, chief, signals, grace_seconds):
-  """Restarts killed processes until the chief ends or a signal comes; returns the chief's code."""
+  """Restarts killed processes until the chief ends or a signal comes; returns the chief's code.
+
+  If a signal ended the chief, the code is that of the signal which the launcher caught.
+  """
   while True:
-    code = chief.process.poll()
-    if code is not None and (code >= 0 or signals.number):
-      return code
-    if signals.number:
+    code, number = chief.process.poll(), signals.number
+    if number and code is None:
       chief.end(signal.SIGTERM)
-      return chief.wait(grace_seconds)
+      code = chief.wait(grace_seconds)
+    if number and (code < 0 or code == 128 + signal.SIGTERM):
+      return 128 + number
+    if code is not None and code >= 0:
+      return code
     for each in processes:
       code = each.process.poll()
       if code is not None and code < 0:
@@ -107,12 +120,21 @@ def _await_chief(processes, chief, signals, grace_seconds):
     time.sleep(POLL_SECONDS)
 
 
-def _await_others(processes, stopped, grace_seconds):
-  """Waits for all processes, asked to end if `stopped`; kills the rest after the time of grace."""
-  if stopped:
+def _await_others(processes, is_stopped, grace_seconds):
+  """Waits for the end of all processes, and kills the rest after the time of grace.
+
+  Once training is stopped, as `is_stopped` returns, it asks them to end. It then waits STOP_SECONDS
+  at most: a worker may be in a step that needs the chief, and only the chief writes checkpoints.
+  """
+  give_up = time.monotonic() + grace_seconds
+  while not is_stopped() and time.monotonic() < give_up:
+    if all(each.process.poll() is not None for each in processes):
+      return
+    time.sleep(POLL_SECONDS)
+  if is_stopped():
+    give_up = min(give_up, time.monotonic() + STOP_SECONDS)
     for each in processes:
       each.end(signal.SIGTERM)
-  give_up = time.monotonic() + grace_seconds
   for each in processes:
     each.wait(max(0.0, give_up - time.monotonic()))
 
@@ -131,19 +153,52 @@ def _environment(task, cluster):
   return environment
 
 
-def run(counts, command, log_dir, signals, grace_seconds):
-  """Starts a cluster on this machine, restarts killed processes; returns the chief's exit code.
+def _close_network(addresses, allow_network):
+  """Returns what `isolation.make_namespace` does, or [] if the cluster may stay open to others.
+
+  Args:
+    addresses: dict from job to addresses.
+    allow_network: whether the cluster may be open to others.
+
+  Raises:
+    Failure: it would be open to others, and may not be.
+  """
+  try:
+    return isolation.make_namespace()
+  except OSError as error:
+    ports = ', '.join(address.rpartition(':')[2] for address in sum(addresses.values(), []))
+    problem = ('--local: whoever reaches this machine could connect to ports %s, and then read and '
+               'write files as you. A network namespace would prevent this, but the system refuses '
+               'one: %s.' % (ports, error.strerror))
+    if not allow_network:
+      raise Failure('%s --allow_network starts the cluster all the same. docs/distributed.md tells '
+                    'how to close the ports.' % problem) from error
+    print('Warning: %s' % problem, flush=True)
+    return []
+
+
+def run(counts, command, log_dir, signals, grace_seconds, allow_network=False):
+  """Starts a cluster on this machine, and restarts processes that are killed.
 
   Args:
     counts: dict from job to count.
     command: argv of a task, which reads TF_CONFIG.
     log_dir: directory of the logs, one for each process; an existing log is appended to.
-    signals: what `hooks.catch_signals` yields; a signal is passed on to the chief first.
+    signals: what `stopping.catch_signals` yields; a signal is passed on to the chief first.
     grace_seconds: time for the other processes to end after the chief has ended.
+    allow_network: whether to go on if the kernel cannot close the ports to others.
+
+  Returns:
+    The chief's exit code; 128 + n if signal n stopped it.
+
+  Raises:
+    Failure: the kernel cannot close the ports to others, and `allow_network` is false.
   """
   addresses = free_addresses(counts)
   evaluators = addresses.pop('evaluator', [])
   cluster = Cluster(addresses, 'ps', 0)
+  namespace = _close_network(addresses, allow_network)
+  command = isolation.command_of(command, namespace)
   os.makedirs(log_dir, exist_ok=True)
   tasks = [*cluster.servers, *cluster.workers, *(('evaluator', i) for i in range(len(evaluators)))]
   processes = {}
@@ -152,8 +207,10 @@ def run(counts, command, log_dir, signals, grace_seconds):
       processes[task] = _Process(task, command, _environment(task, cluster),
                                  os.path.join(log_dir, '%s-%d.log' % task), task == cluster.chief)
     code = _await_chief(processes.values(), processes[cluster.chief], signals, grace_seconds)
-    _await_others(processes.values(), code != 0, grace_seconds)
+    _await_others(processes.values(), lambda: code or signals.number, grace_seconds)
     return code
   finally:
     for each in processes.values():
       each.end(signal.SIGKILL)
+    for descriptor in namespace:
+      os.close(descriptor)

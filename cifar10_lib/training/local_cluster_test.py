@@ -2,6 +2,7 @@
 import contextlib
 import io
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -18,8 +19,10 @@ class ParseTest(tf.test.TestCase):
   def testCountsAreParsed(self):
     self.assertEqual(local_cluster.parse('ps:2,worker:3'), {'ps': 2, 'worker': 3})
     for text in '', 'ps', 'ps:1', 'worker:1', 'ps:0,worker:1', 'ps:1,worker:x', 'ps:1,ps:1', \
-        'ps:1,worker:1,chief:2', 'ps:1,wroker:1':
-      with self.assertRaisesRegex(Failure, '--local='):
+        'ps:1,worker:1,chief:2', 'ps:1,wroker:1', 'ps:1,worker:²', 'ps:1,worker:١', \
+        'ps:1,worker:+1', 'ps:1,worker:2000000', 'ps:50,worker:51', \
+        'ps:1,worker:' + '9' * 5000, 'ps:1,\x1b' * 5000:
+      with self.assertRaisesRegex(Failure, '^--local=[ -~²١]{1,300}$'):
         local_cluster.parse(text)
     addresses = local_cluster.free_addresses({'ps': 2, 'worker': 3})
     self.assertLen(set(addresses['ps'] + addresses['worker']), 5)
@@ -31,7 +34,8 @@ class RunLocalTest(tf.test.TestCase):
     logs = tempfile.mkdtemp(dir=self.get_temp_dir())
     signals = signals or types.SimpleNamespace(number=None)
     with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), 'utf-8')):
-      code = local_cluster.run(counts, [sys.executable, '-c', program], logs, signals, 5)
+      code = local_cluster.run(counts, [sys.executable, '-c', program], logs, signals, 5,
+                               allow_network=True)
     return code, {name: self._read(os.path.join(logs, name)) for name in sorted(os.listdir(logs))}
 
   @staticmethod
@@ -75,25 +79,51 @@ time.sleep(100)
       self.assertEqual(logs['worker-0.log'], '5\n')
 
   def testSignalGoesToTheChief(self):
-    program = '''
-import json, os, signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    """The launcher's code is that of the signal which it caught, unless the chief ended by itself.
+
+    The chief receives SIGTERM. It saves and ends with 143, or just then it is done or fails.
+    """
+    for number, chief, expected in ((signal.SIGTERM, 143, 143), (signal.SIGINT, 143, 130),
+                                    (signal.SIGINT, 0, 0), (signal.SIGINT, 1, 1)):
+      marker = os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), 'ready')
+      program = '''
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(%d))
+if 'worker' in os.environ['TF_CONFIG'].split('task')[1]:
+  open(%r, 'w').close()
 time.sleep(100)
-'''
-    code, _ = self._run(program, {'ps': 1, 'worker': 1}, _SignalSoon())
-    self.assertIn(code, (143, -15))  # -15: the signal came before the handler was set
+''' % (chief, marker)
+      code, _ = self._run(program, {'ps': 1, 'worker': 1}, _SignalWhen(marker, number))
+      self.assertEqual(code, expected)
+
+  def testSignalBeforeTheChiefIsReady(self):
+    """SIGTERM ends a chief that has no handler yet. The launcher's code is 128 + 2, not -15."""
+    code, _ = self._run('import time; time.sleep(100)', {'ps': 1, 'worker': 1},
+                        types.SimpleNamespace(number=signal.SIGINT))
+    self.assertEqual(code, 130)
+
+  def testOpenPortsAreRefused(self):
+    refused = mock.patch.object(local_cluster.isolation, 'make_namespace',
+                                side_effect=PermissionError(1, 'Operation not permitted'))
+    addresses = {'ps': ['127.0.0.1:71'], 'worker': ['127.0.0.1:72']}
+    with refused, mock.patch.object(local_cluster, 'free_addresses', return_value=addresses):
+      logs = os.path.join(self.get_temp_dir(), 'refused')
+      with self.assertRaisesRegex(Failure, '^--local: .* ports 71, 72, .*--allow_network[^\n]*$'):
+        local_cluster.run({'ps': 1, 'worker': 1}, ['/bin/true'], logs, None, 5)
+      self.assertFalse(os.path.exists(logs))
+      code, logs = self._run('print(1)', {'ps': 1, 'worker': 1})
+    self.assertEqual((code, logs['worker-0.log']), (0, '1\n'))
 
 
-class _SignalSoon:
-  """Stands in for signals: SIGTERM comes after ten reads of `number`."""
+class _SignalWhen:
+  """Stands in for signals: a signal comes once a file exists."""
 
-  def __init__(self):
-    self._reads = 0
+  def __init__(self, path, number):
+    self._path, self._number = path, number
 
   @property
   def number(self):
-    self._reads += 1
-    return 15 if self._reads > 10 else None
+    return self._number if os.path.exists(self._path) else None
 
 
 if __name__ == '__main__':

@@ -4,18 +4,21 @@ A program opens a run with `leading`, builds its graph and takes scaffold, hooks
 from the Run. The training loop stays in the program.
 
 `options` are the parsed flags, or anything with their names as attributes. `signals` is what
-`hooks.catch_signals` yields.
+`stopping.catch_signals` yields.
 """
 import contextlib
+import errno
 import os
 import sys
 import time
 
+from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import reason, tf
+from cifar10_lib.dataset import records
 from cifar10_lib.network import precision
 from cifar10_lib.reporting import report
-from cifar10_lib.training import checkpoints, hooks, trainer_files
+from cifar10_lib.training import checkpoints, hooks, stopping, trainer_files
 
 GRACE_SECONDS = 10  # for threads to end after training; one may hang in a read
 
@@ -24,9 +27,9 @@ class Run:
   """A run of training in one directory."""
 
   def __init__(self, options, signals):
-    """Finds the latest checkpoint."""
+    """Finds the latest sound checkpoint; raises Failure if all are damaged."""
     self.options, self.signals = options, signals
-    self.latest = checkpoints.find_latest(options.train_dir)
+    self.latest, self.damaged = checkpoints.find_sound(options.train_dir)
     self.step = checkpoints.step_of(self.latest) if self.latest else 0
     self.exit_code = 0
 
@@ -83,7 +86,8 @@ def step_hooks(options, signals, step, loss, accuracy, towers=1):
       hooks.LoggerHook(step, loss, accuracy, towers * options.batch_size, options.max_steps,
                        options.log_frequency),
       tf.train.StopAtStepHook(last_step=options.max_steps),
-      hooks.StopOnSignalHook(signals),
+      stopping.WatchHook(records.data_files(options.data_dir), signals, GRACE_SECONDS),
+      stopping.StopOnSignalHook(signals),
   ]
 
 
@@ -125,8 +129,15 @@ def _run_name(directory):
   return '%s, %s' % ('/'.join(path[-2:]), time.strftime('%Y-%m-%d %H:%M:%S'))
 
 
-def _verdict(options, last, signals):
-  """Prints how training ended at step `last`; returns (status for evaluators, exit code)."""
+def _verdict(options, latest, signals):
+  """Prints how training ended; returns (status for evaluators, exit code).
+
+  `latest` is the path of the latest checkpoint, or None.
+  """
+  if latest is None and signals.number:
+    print('Stopped before the first checkpoint in %s; run again to begin.' % options.train_dir)
+    return 'stopped', 128 + signals.number
+  last = checkpoints.step_of(latest)
   if last >= options.max_steps:
     print('Done: step %d of %d, saved in %s.' % (last, options.max_steps, options.train_dir))
     return 'finished', 0
@@ -168,7 +179,11 @@ def leading(options, recipe, signals, names):
   """
   directory = options.train_dir
   with trainer_files.exclusive(directory):
+    trainer_files.remove_unfinished(directory)
     run = Run(options, signals)
+    for path, problem in run.damaged:
+      print('%s is damaged (%s). Its files are now called %s.*.'
+            % (path, problem, checkpoints.set_aside(path)), file=sys.stderr)
     if nothing_left(options):
       yield run
       return
@@ -182,16 +197,27 @@ def leading(options, recipe, signals, names):
     state = 'failed'
     try:
       yield run
-      last = checkpoints.step_of(checkpoints.find_latest(directory))
-      state, run.exit_code = _verdict(options, last, signals)
+      latest = checkpoints.find_latest(directory)
+      state, run.exit_code = _verdict(options, latest, signals)
     finally:
-      trainer_files.write_status(directory, state, **details)
+      if state == 'failed':
+        trainer_files.remove_unfinished(directory)  # a full disk may have room for the status then
+      with contextlib.suppress(OSError):  # the error that ended training is the one to report
+        trainer_files.write_status(directory, state, **details)
 
 
 @contextlib.contextmanager
 def failures(what):
-  """Turns an error of TensorFlow in the block into a Failure: '`what` failed: reason'."""
+  """Turns an error of TensorFlow or of a full disk in the block into a Failure of one line."""
   try:
     yield
   except tf.errors.OpError as error:
+    if os.strerror(errno.ENOSPC) in str(error):
+      raise programs.no_space(what) from error
     raise Failure('%s failed: %s' % (what, reason(error))) from error
+  except OSError as error:
+    if isinstance(error, BrokenPipeError):
+      raise
+    if error.errno in programs.NO_SPACE:
+      raise programs.no_space(what) from error
+    raise Failure('%s failed: %s: %s' % (what, error.filename, error.strerror)) from error

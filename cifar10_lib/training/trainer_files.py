@@ -3,7 +3,9 @@
 Evaluators read them while the trainer writes.
 """
 import contextlib
+import glob
 import json
+import math
 import os
 import time
 
@@ -16,6 +18,9 @@ from cifar10_lib.training import checkpoints
 STATUS = 'trainer.json'
 LOCK = 'trainer.lock'
 POLL_SECONDS = 1  # between two checks for the end of training
+ABANDONED_SECONDS = 30  # for a killed trainer to be started again; loading TensorFlow takes 3
+LOCK_SECONDS = 2  # for an evaluator that tests the lock to release it
+MAX_STATUS_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
@@ -27,7 +32,8 @@ def exclusive(directory):
   """
   try:
     os.makedirs(directory, exist_ok=True)
-    lock = filelock.FileLock(os.path.join(directory, LOCK)).acquire(timeout=0)
+    lock = filelock.FileLock(os.path.join(directory, LOCK)).acquire(
+        timeout=LOCK_SECONDS)
   except filelock.Timeout as error:
     status = read_status(directory)
     raise Failure('%s is in use by another trainer (process %s). Wait for it, or choose another '
@@ -37,6 +43,17 @@ def exclusive(directory):
                   % (directory, error.strerror)) from error
   with lock:  # releases it at the end
     yield
+
+
+def remove_unfinished(directory):
+  """Removes the files that a trainer left unfinished when it was killed or its disk was full.
+
+  The caller holds the lock of the directory.
+  """
+  for pattern in checkpoints.BASENAME + '-*.tempstate*', '*.meta.new', STATUS + '.new':
+    for path in glob.glob(os.path.join(glob.escape(directory), pattern)):
+      with contextlib.suppress(OSError):
+        os.remove(path)
 
 
 def replace(path, content):
@@ -59,12 +76,31 @@ def write_status(directory, state, **details):
 
 
 def read_status(directory):
-  """Returns the last status of `write_status`, a dict; an empty one if there is none."""
+  """Returns the last status of `write_status`, a dict; an empty one if there is none.
+
+  What another program wrote there in another form is left out.
+  """
   try:
-    with open(os.path.join(directory, STATUS)) as file:
-      return dict(json.load(file))
-  except (OSError, ValueError, TypeError):
+    with open(os.path.join(directory, STATUS), 'rb') as file:
+      status = json.loads(file.read(MAX_STATUS_BYTES))
+  except (OSError, ValueError, RecursionError):
     return {}
+  if not isinstance(status, dict):
+    return {}
+  hparams = status.get('hparams')
+  if isinstance(hparams, dict):
+    status['hparams'] = {name: value for name, value in hparams.items() if _is_plain(value)}
+  kinds = {'state': str, 'run': str, 'hparams': dict, 'pid': int, 'max_steps': int}
+  return {name: value for name, value in status.items()
+          if isinstance(value, kinds.get(name, object))
+          and (name == 'hparams' or _is_plain(value))}
+
+
+def _is_plain(value):
+  """Returns whether TensorBoard can show a value: None, a finite number or valid text."""
+  if isinstance(value, str):
+    return not any('\ud800' <= character <= '\udfff' for character in value)
+  return value is None or isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def has_ended(directory):
@@ -72,11 +108,36 @@ def has_ended(directory):
   return read_status(directory).get('state') in ('finished', 'failed')
 
 
+def is_abandoned(directory):
+  """Returns whether the status says 'training' but no trainer holds the lock of the directory."""
+  if read_status(directory).get('state') != 'training':
+    return False
+  try:
+    with filelock.FileLock(os.path.join(directory, LOCK)).acquire(timeout=0):
+      return True
+  except (filelock.Timeout, OSError):  # OSError: it cannot be told
+    return False
+
+
 def wait(directory, seconds):
-  """Sleeps for so many seconds, or until training in a directory has ended."""
-  due = time.monotonic() + seconds
-  while time.monotonic() < due and not has_ended(directory):
+  """Sleeps for so many seconds, or until training in a directory has ended.
+
+  Returns:
+    Whether the trainer was killed: no trainer came back to an abandoned directory for
+    ABANDONED_SECONDS.
+  """
+  now = time.monotonic()
+  due, seen_alive = now + seconds, now
+  while now < due and not has_ended(directory):
     time.sleep(POLL_SECONDS)
+    now = time.monotonic()
+    if not is_abandoned(directory):
+      seen_alive = now
+    elif now - seen_alive > ABANDONED_SECONDS:
+      return True
+    else:
+      due = max(due, now + POLL_SECONDS)
+  return False
 
 
 def new_checkpoints(directory, seconds):
@@ -89,9 +150,9 @@ def new_checkpoints(directory, seconds):
   Raises:
     Failure: training has ended without a checkpoint.
   """
-  seen, ended = set(), False
+  seen, killed, ended = set(), False, False
   while not ended:
-    ended = has_ended(directory)  # checked before the search, which then finds the last one
+    ended = killed or has_ended(directory)  # before the search, which then finds the last one
     found = checkpoints.find_all(directory)
     for checkpoint in found:
       if checkpoint not in seen:
@@ -100,6 +161,8 @@ def new_checkpoints(directory, seconds):
     if not ended:
       if not found:
         print('Waiting for a checkpoint in %s.' % directory, flush=True)
-      wait(directory, seconds)
+      killed = wait(directory, seconds)
+      if killed:
+        print('The trainer of %s has ended without saying so.' % directory, flush=True)
   if not seen:
     raise Failure('Training in %s has ended without a checkpoint.' % directory)
