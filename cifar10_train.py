@@ -85,7 +85,7 @@ def follow_recipe(options):
     options['max_steps'].value = cifar10.RECIPES[options.recipe]().max_steps
 
 
-def training_part(options):
+def training_split(options):
   """Returns the records.Part of each file that is not held out, and the number of pictures."""
   paths = records.data_files(options.data_dir)
   part, _ = records.hold_out(paths, options.validation_examples)
@@ -104,7 +104,7 @@ def build_input(options, batches=1, steps_per_batch=None):
     or, where the recipe mixes pictures, float32 [B, NUM_CLASSES]; and the number of pictures in
     an epoch.
   """
-  part, num_examples = training_part(options)
+  part, num_examples = training_split(options)
   recipe = recipe_of(options)
   if options.seed is not None:
     tf.set_random_seed(options.seed)
@@ -153,20 +153,20 @@ def train(options=FLAGS, build=build, towers=1, cpu_devices=1):
   options = programs.parsed(options)
   names = cifar10_input.class_names(options.data_dir)
   with stopping.catch_signals() as signals, run.failures('Training in %s' % options.train_dir), \
-       run.leading(options, recipe_of(options), signals, names) as this:
-    if not this.finished:
+       run.open_run(options, recipe_of(options), signals, names) as training:
+    if not training.finished:
       with tf.Graph().as_default():
         step, loss = build(options)
-        scaffold = this.scaffold()
+        scaffold = training.scaffold()
         with tf.train.MonitoredTrainingSession(
             scaffold=scaffold,
-            hooks=this.session_hooks(step, loss, cifar10.accuracy(), scaffold, towers),
-            config=this.session_config(cpu_devices), stop_grace_period_secs=run.GRACE_SECONDS,
+            hooks=training.session_hooks(step, loss, cifar10.accuracy(), scaffold, towers),
+            config=training.session_config(cpu_devices), stop_grace_period_secs=run.GRACE_SECONDS,
             save_checkpoint_secs=None, save_checkpoint_steps=None,  # the hooks save
             save_summaries_secs=None, save_summaries_steps=None) as session:
           while not session.should_stop():
             session.run(step)
-  return this.exit_code
+  return training.exit_code
 
 
 def main(argv):

@@ -68,7 +68,7 @@ def end_by_epochs(options, workers):
   of the options becomes None, and `max_steps` smaller if necessary.
   """
   if options.num_epochs:
-    _, num_examples = cifar10_train.training_part(options)
+    _, num_examples = cifar10_train.training_split(options)
     pictures_per_step = (aggregated(options, workers) or 1) * options.batch_size
     options.max_steps = min(options.max_steps,
                             math.ceil(options.num_epochs * num_examples / pictures_per_step))
@@ -188,10 +188,10 @@ def _work(options, cluster, target, signals):
 def _train_as_chief(options, cluster, target, signals):
   """Trains and writes files; returns the exit code."""
   names = cifar10_input.class_names(options.data_dir)
-  with run.leading(options, cifar10_train.recipe_of(options), signals, names) as this:
-    if not this.finished:
+  with run.open_run(options, cifar10_train.recipe_of(options), signals, names) as training:
+    if not training.finished:
       _work(options, cluster, target, signals)
-  return this.exit_code
+  return training.exit_code
 
 
 def _train_as_worker(options, cluster, target, signals):

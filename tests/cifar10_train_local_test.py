@@ -48,6 +48,7 @@ class _LauncherTestCase(testing.TrainerTestCase):
     self.output = os.path.join(self.get_temp_dir(), self.id())
     with open(self.output, 'w') as output:
       self.process = subprocess.Popen([sys.executable, *command], cwd=os.path.dirname(PROGRAM),
+                                      preexec_fn=testing.default_signals,
                                       stdout=output, stderr=output)
     self.addCleanup(self._end)
 

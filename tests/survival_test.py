@@ -168,7 +168,8 @@ class TerminalTest(testing.TrainerTestCase):
   def _start(self, *more, program='cifar10_train.py', prefix='exec "$@"', **options):
     command = [sys.executable, os.path.join(ROOT, program), '--data_dir=' + self.data_dir,
                '--train_dir=' + self.train_dir, '--batch_size=8', '--log_frequency=1', *more]
-    return subprocess.Popen(['bash', '-c', prefix, 'bash', *command], text=True, **options)
+    return subprocess.Popen(['bash', '-c', prefix, 'bash', *command], text=True,
+                            preexec_fn=testing.default_signals, **options)
 
   def testAClosedTerminalSavesAndEnds(self):
     process = self._start('--max_steps=1000000', stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -3,6 +3,7 @@ import contextlib
 import glob
 import os
 import shutil
+import signal
 import tempfile
 import types
 
@@ -27,6 +28,12 @@ def steps_of_events(directory):
       steps += [event.step for event in tf.train.summary_iterator(path)
                 if event.HasField('summary')]
   return steps
+
+
+def default_signals():
+  """Gives a new process the default signals, whatever started the tests (nohup, a script's &)."""
+  for name in 'SIGINT', 'SIGTERM', 'SIGHUP':
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 def tensors(path):

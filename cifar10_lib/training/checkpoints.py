@@ -1,4 +1,4 @@
-"""Checkpoints: finds them, checks that they fit a graph, restores them.
+"""Checkpoints: finds them, checks that they are sound and fit a graph, restores them.
 
 A checkpoint is three files: model.ckpt-STEP.index, .data-* and .meta. The file `checkpoint` lists
 the latest ones. Its paths are read relative to its directory, so a moved directory still loads.

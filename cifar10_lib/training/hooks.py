@@ -1,7 +1,7 @@
-"""Hooks of a training session: log lines, stop on a signal, checks of input, loss and weights.
+"""Hooks of a training session: log lines, graphs beside checkpoints, checks of loss and weights.
 
 A MonitoredTrainingSession calls its hooks before and after every `session.run`, so the training
-loop itself stays one line. `signals` is what `catch_signals` yields.
+loop itself stays one line. `signals` is what `stopping.catch_signals` yields.
 """
 import contextlib
 import datetime

@@ -63,19 +63,19 @@ def _enter_new():
   A privileged user needs no user namespace. In one, root could not write to other users' files.
   Any other user needs one, and keeps his user and group in it. So he owns the files he writes.
   """
-  user, group, made = os.geteuid(), os.getegid(), ['net']
+  user, group, kinds = os.geteuid(), os.getegid(), ['net']
   try:
     _call('unshare', CLONE_NEWNET)
   except PermissionError:
     _call('unshare', CLONE_NEWUSER | CLONE_NEWNET)
-    made = ['user', 'net']
+    kinds = ['user', 'net']
     # The kernel takes a map of groups only once changing groups is forbidden.
     for name, text in (('setgroups', 'deny'), ('uid_map', '%d %d 1' % (user, user)),
                        ('gid_map', '%d %d 1' % (group, group))):
       with open('/proc/self/' + name, 'w') as file:
         file.write(text)
   _flags('lo', _flags('lo') | IFF_UP)
-  return ['/proc/self/ns/' + name for name in made]
+  return ['/proc/self/ns/' + name for name in kinds]
 
 
 def make_namespace():

@@ -1,7 +1,7 @@
 """One run of training from start to end: directory, session options, hooks, status, exit code.
 
-A program opens a run with `leading`, builds its graph and takes scaffold, hooks and session options
-from the Run. The training loop stays in the program.
+A program opens a run with `open_run`, builds its graph, and takes scaffold, hooks and session
+options from the Run. The training loop stays in the program.
 
 `options` are the parsed flags, or anything with their names as attributes. `signals` is what
 `stopping.catch_signals` yields.
@@ -164,7 +164,7 @@ def nothing_left(options):
 
 
 @contextlib.contextmanager
-def leading(options, recipe, signals, names):
+def open_run(options, recipe, signals, names):
   """Opens --train_dir as its only writer, and writes the status of training for evaluators.
 
   Args:

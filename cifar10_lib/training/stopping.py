@@ -24,7 +24,7 @@ def catch_signals():
   They are SIGTERM, SIGINT, SIGHUP (the terminal closes) and SIGPIPE (nobody reads the output any
   more, as after `| head`).
 
-  StopOnSignalHook then ends the session, and `run.leading` sets the exit code.
+  StopOnSignalHook then ends the session, and `run.open_run` sets the exit code.
 
   Yields:
     An object with an attribute `number`: the number of the signal that was caught, or None.

@@ -115,7 +115,7 @@ def is_abandoned(directory):
   try:
     with filelock.FileLock(os.path.join(directory, LOCK)).acquire(timeout=0):
       return True
-  except (filelock.Timeout, OSError):  # OSError: it cannot be told
+  except (filelock.Timeout, OSError):  # OSError: unknown
     return False
 
 
