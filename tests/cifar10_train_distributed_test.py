@@ -178,7 +178,7 @@ class ExactTest(tf.test.TestCase):
         # Rounding may change the sign of an input of a ReLU, or the maximum that a pool takes. This
         # changes one filter by 1e-5. A step of one worker alone would differ by 0.01.
         self.assertAllClose(found[name], value, rtol=0, atol=1e-4, msg=name)
-        self.assertLess(np.abs(found[name] - value).mean(), 1e-6, msg=name)
+        self.assertLess(np.abs(found[name] - value).mean(), 5e-6, msg=name)
     self.assertEqual(set(found), set(expected))
 
 

@@ -56,6 +56,8 @@ def catch_signals():
   def watch():
     count = 0
     while byte := reader.recv(1):
+      if byte[0] in numbers:
+        signals.number = byte[0]  # now: `note` runs only when the step has ended
       count += byte[0] in numbers and byte[0] != SIGPIPE
       if count == 2:
         os._exit(128 + byte[0])
