@@ -3,12 +3,16 @@
 Each program runs in its own process, because the tests check exit codes and streams.
 """
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 
+from absl import flags
+
 from cifar10_lib.common import programs
 from cifar10_lib.common.tf1 import tf
+from tests import testing
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(programs.__file__))))
 
@@ -170,6 +174,32 @@ class TensorFlowTest(tf.test.TestCase):
 
   def testGraphModeIsOn(self):
     self.assertFalse(tf.executing_eagerly())
+
+
+class EarlySignalTest(tf.test.TestCase):
+
+  def testASignalWhileTensorFlowLoadsEndsWithItsCode(self):
+    path = os.path.join(self.get_temp_dir(), 'cifar10_program.py')
+    with open(path, 'w') as file:
+      file.write('import os, sys\n'
+                 'from cifar10_lib.common import programs\n'
+                 'os.kill(os.getpid(), int(sys.argv[1]))\n'
+                 'import time; time.sleep(20)\n')
+    for number in signal.SIGINT, signal.SIGTERM:
+      done = subprocess.run(
+          [sys.executable, path, str(int(number))], capture_output=True, text=True, check=False,
+          env=dict(os.environ, PYTHONPATH=ROOT), timeout=60, preexec_fn=testing.default_signals)
+      self.assertEqual((done.returncode, done.stderr), (128 + number, ''))
+
+
+class LocalPathTest(tf.test.TestCase):
+
+  def testHomeIsExpandedAndOtherSchemesAreRefused(self):
+    self.assertEqual(programs.local_path('data_dir', '~'), os.path.expanduser('~'))
+    self.assertEqual(programs.local_path('data_dir', 'a/b:c'), 'a/b:c')
+    for path in 'gs://a/b', 'file:///a', 's3://x', 'x' * 5000, 'a\0b', '\udc80':
+      with self.assertRaises(flags.Error):
+        programs.local_path('data_dir', path)
 
 
 if __name__ == '__main__':

@@ -48,6 +48,16 @@ class DrawingsTest(tf.test.TestCase):
     self.assertEqual([text.get_text() for text in axes.texts],
                      ['#1 cat\npredicted dog 0.80', '#2 dog\npredicted ship 0.40'])
 
+  def testNamesAreNoFormulas(self):
+    names = ['$x_1', '$\\frac{', '$']
+    pictures = np.zeros([1, 8, 8, 3], np.uint8)
+    # matplotlib would raise an error for a broken formula.
+    size, _ = self._drawn(lambda: drawings.confusion_matrix(_scores(), names))
+    self.assertEqual(size, (700, 700))
+    size, axes = self._drawn(lambda: drawings.mistakes(_scores(), names, pictures, [1]))
+    self.assertIn(r'\$x_1', axes.texts[0].get_text())
+    self.assertEqual(size[0], 750)
+
   def testNoMistakesDrawNothing(self):
     pictures = np.zeros([0, 4, 4, 3], np.uint8)
     size, axes = self._drawn(lambda: drawings.mistakes(_scores(), NAMES, pictures, []))

@@ -6,6 +6,7 @@ import os
 import numpy as np
 from PIL import Image
 
+from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.reporting import report
 
@@ -58,6 +59,19 @@ class ReportTest(tf.test.TestCase):
     self.assertEqual(self._rows(report.write_confusion), [
         ['label', 'cat', 'dog', 'ship'],
         ['cat', '1', '1', '0'], ['dog', '2', '2', '0'], ['ship', '0', '0', '0']])
+
+  def testOnlyRegularFilesAreReplaced(self):
+    fifo = os.path.join(self.get_temp_dir(), 'fifo')
+    os.mkfifo(fifo)
+    for path in fifo, '/dev/full', '/dev/null':
+      with self.assertRaisesRegex(Failure, '%s cannot be written: it is no regular file' % path):
+        report.require_writable(path)
+    target, link = (os.path.join(self.get_temp_dir(), name) for name in ('target.csv', 'link.csv'))
+    os.symlink(target, link)
+    report.require_writable(link)
+    report.write_confusion(link, _scores(), NAMES)
+    self.assertTrue(os.path.islink(link))
+    self.assertGreater(os.path.getsize(target), 0)
 
   def testPredictionsCsv(self):
     self.assertEqual(self._rows(report.write_predictions), [

@@ -1,8 +1,11 @@
 """Tests of trainer_files: the lock against a second trainer, and the status for evaluators."""
+import contextlib
+import io
 import os
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
@@ -112,6 +115,44 @@ class StatusTest(TrainerFilesTestCase):
       with open(self.path(name), 'wb') as file:
         file.write(broken)
       self.assertEqual(trainer_files.read_status(self.directory), {})
+
+  def testOddContentIsLeftOut(self):
+    path = self.path('trainer.json')
+    for text, expected in (
+        ('[' * 100000, {}), ('[1]', {}), ('3', {}), ('{"state": 7, "run": "a"}', {'run': 'a'}),
+        ('{"max_steps": 1e400, "pid": "x", "state": "training"}', {'state': 'training'}),
+        ('{"run": "\\ud800", "hparams": {"a": [1], "b": 0.5, "c": "\\udfff"}}',
+         {'hparams': {'b': 0.5}}), ('{"hparams": []}', {})):
+      with open(path, 'w') as file:
+        file.write(text)
+      self.assertEqual(trainer_files.read_status(self.directory), expected, text[:80])
+    os.remove(path)
+    os.mkdir(path)
+    self.assertEqual(trainer_files.read_status(self.directory), {})
+
+
+class AbandonedTest(TrainerFilesTestCase):
+
+  def testAKilledTrainerIsFoundByItsLock(self):
+    with trainer_files.exclusive(self.directory):
+      trainer_files.write_status(self.directory, 'training')
+      self.assertFalse(trainer_files.is_abandoned(self.directory))
+    self.assertTrue(trainer_files.is_abandoned(self.directory))
+    trainer_files.write_status(self.directory, 'stopped')  # it may be started again
+    self.assertFalse(trainer_files.is_abandoned(self.directory))
+
+  def testEvaluationEndsAfterAKilledTrainer(self):
+    for name in 'model.ckpt-3.index', 'model.ckpt-3.data-00000-of-00001':
+      with open(self.path(name), 'w'):
+        pass
+    with trainer_files.exclusive(self.directory):
+      trainer_files.write_status(self.directory, 'training')
+    with mock.patch.object(trainer_files, 'ABANDONED_SECONDS', 0.2), \
+         mock.patch.object(trainer_files, 'POLL_SECONDS', 0.05), \
+         contextlib.redirect_stdout(io.StringIO()) as out:
+      found = list(trainer_files.new_checkpoints(self.directory, 1000))
+    self.assertEqual(found, [self.path('model.ckpt-3')])
+    self.assertIn('has ended without saying so', out.getvalue())
 
 
 if __name__ == '__main__':
