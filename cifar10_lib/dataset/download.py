@@ -74,7 +74,7 @@ def _fetch_once(url, part, total, max_bytes):
   response, start, size = connection.request(url, _size(part), total)
   with response:
     if size and size > max_bytes:
-      raise Failure('%s has %d MB, more than the limit of %d MB.' % (
+      raise Failure('%s has %d MB, more than the limit of %d MB. See --data_max_bytes.' % (
           printable(url), size / 1e6, max_bytes / 1e6))
     blocks = iter(lambda: response.read(BLOCK_BYTES), b'')
     first = next(blocks, b'')
@@ -94,8 +94,9 @@ def _fetch_once(url, part, total, max_bytes):
       os.fsync(file.fileno())
   if size is None and _size(part) > max_bytes:
     os.remove(part)
-    raise Failure('%s states no size and sends more than the limit of %d MB. Is it the archive?' % (
-        printable(url), max_bytes / 1e6))
+    raise Failure('%s states no size and sends more than the limit of %d MB. Is it the '
+                  'archive? --data_max_bytes sets the limit.' % (
+                      printable(url), max_bytes / 1e6))
   if size not in (None, _size(part)):
     raise ConnectionError('got %d bytes, expected %d' % (_size(part), size))
 

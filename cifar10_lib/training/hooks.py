@@ -160,7 +160,7 @@ class MetaGraphListener(tf.train.CheckpointSaverListener):
         if checkpoints.exists(path):  # the Saver may have deleted it meanwhile
           trainer_files.replace(path + '.meta', content)
       except OSError as error:
-        print('%s.meta cannot be written: %s.' % (path, error.strerror), file=sys.stderr)
+        print('%s.meta cannot be written: %s.' % (path, error.strerror), flush=True)
 
 
 class FirstBatchHook(tf.train.SessionRunHook):
