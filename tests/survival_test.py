@@ -279,7 +279,9 @@ class ChangingFilesTest(testing.TrainerTestCase):
     for line in process.stdout:
       if 'step 2,' in line:
         process.send_signal(signal.SIGTERM)
-    self.assertEqual((process.wait(60), process.stderr.read()), (128 + signal.SIGTERM, ''))
+    error = process.stderr.read()
+    self.assertEqual(process.wait(60), 128 + signal.SIGTERM, error)
+    self.assertNotIn('Traceback', error)
     process.stderr.close()
 
 
