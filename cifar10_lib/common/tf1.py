@@ -6,10 +6,10 @@ import, for every program:
   oneDNN   makes products and convolutions on x86 faster. By default TensorFlow uses it only on
            processors with AVX-512; it pays with AVX2 too (docs/speed.md). TF_ENABLE_ONEDNN_OPTS=0
            turns it off.
-  Keras    would be loaded with TensorFlow. Without it the first step finishes 12% sooner and peak
-           memory is 4% lower. `tf.keras` still loads it on first use.
+  Keras    would be loaded with TensorFlow. Without it the first step finishes 13% sooner and peak
+           memory is 5% lower. `tf.keras` still loads it on first use.
   garbage  collection is paused during the import, and skips the imported objects afterwards. The
-           first step finishes 12% sooner.
+           first step finishes 14% sooner.
   logging  TF_CPP_MIN_LOG_LEVEL=0 shows everything. Otherwise a successful run prints no line of
            TensorFlow's own, such as warnings that there is no GPU or that queue runners are
            deprecated.
