@@ -237,7 +237,7 @@ def train_locally(options):
   counts = local_cluster.parse(options.local)
   cifar10.maybe_download_and_extract()
   end_by_epochs(options, sum(counts.get(job, 0) for job in ('chief', 'worker')))
-  if run.nothing_left(options):
+  if run.Run(options, None).report_finished():
     return 0
   # The empty --local at the end overrides the given one. Each task gets TF_CONFIG instead.
   command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], '--local=']

@@ -5,9 +5,9 @@
 prints one JSON line for each signal: rounds, losses and the smallest and largest step that was
 resumed. A loss is described on standard error. Each round starts a trainer that saves every second
 step, ends it by the signal between 0 and 8 seconds after its start, and starts it again. It is a
-loss if the second start does not go on, if it goes on before the last checkpoint of the first (or,
-after SIGTERM and SIGINT, before the last step of its log), if an event file cannot be read or its
-steps run backwards, or if an unfinished file is left.
+loss if the second start does not go on from the last checkpoint of the first, if that checkpoint is
+more than three steps before the last step of the log (after SIGTERM and SIGINT: before it at all),
+if the last event is not of the last step, or if an unfinished file is left.
 """
 import argparse
 import glob

@@ -261,8 +261,10 @@ class ChangingFilesTest(testing.TrainerTestCase):
         def hanging(options):
           step, loss = build(options)
           queue = tf.FIFOQueue(1, [tf.int64], [[]], name='dry')
-          tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(
-              tf.FIFOQueue(1, [tf.int64], [[]], name='nobody_fills').dequeue())]))
+          source = tf.FIFOQueue(1, [tf.int64], [[]], name='nobody_fills')
+          tf.train.add_queue_runner(tf.train.QueueRunner(
+              queue, [queue.enqueue(source.dequeue())],
+              cancel_op=tf.group(source.close(), queue.close(cancel_pending_enqueues=True))))
           runners = tf.get_collection_ref(tf.GraphKeys.QUEUE_RUNNERS)
           runners.insert(0, runners.pop())  # the batch queue stays the last
           wait = tf.cond(step > 2, queue.dequeue, lambda: step)

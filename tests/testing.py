@@ -42,6 +42,23 @@ def tensors(path):
   return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
+class DirectoryTestCase(tf.test.TestCase):
+  """Has a new `directory` for each test."""
+
+  def setUp(self):
+    super().setUp()
+    self.directory = tempfile.mkdtemp(dir=self.get_temp_dir())
+
+  def path(self, *names):
+    return os.path.join(self.directory, *names)
+
+  def touch(self, *names):
+    """Creates empty files in the directory."""
+    for name in names:
+      with open(self.path(name), 'w'):
+        pass
+
+
 class SampleTestCase(tf.test.TestCase):
   """Base class with a sample data set, `data_dir`, in `root`. All tests of a class share both."""
   EXAMPLES, TEST_EXAMPLES = 50, 20  # numbers of training and test pictures

@@ -18,7 +18,6 @@ PATHS = ('data_dir', 'train_dir', 'eval_dir', 'checkpoint_dir', 'checkpoint_path
          'predictions_csv', 'save_input', 'export')  # flags that give a path
 MAX_PATH_BYTES = 3000  # Linux allows 4096, and names of files follow
 SIGPIPE = 13  # Windows does not define signal.SIGPIPE
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # a full disk, a quota
 SPACE = '30 MB'  # what a run needs for two checkpoints of 8.5 MB each, their graphs and events
 
 
@@ -42,6 +41,11 @@ def printable(text, most=1000):
     return character if character.isprintable() else character.encode('unicode_escape').decode()
   shown = ''.join(map(escaped, text[:most + 1]))
   return shown if len(shown) <= most else shown[:most - 3] + '...'
+
+
+def is_full(error):
+  """Returns whether an OSError means that the disk is full or the user's quota is used up."""
+  return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def no_space(what):

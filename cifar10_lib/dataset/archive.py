@@ -5,7 +5,6 @@ Whatever an archive holds, unpacking ends within seconds and takes a few megabyt
 decodes each header.
 """
 import contextlib
-import errno
 import os
 import re
 import shutil
@@ -14,7 +13,7 @@ import tarfile
 import time
 import zlib
 
-from cifar10_lib.common.programs import Failure, printable
+from cifar10_lib.common.programs import Failure, is_full, printable
 from cifar10_lib.dataset.records import BIN_FILES, DIRECTORY, FILES, RECORD_BYTES
 
 UNPACKED_BYTES = 60000 * RECORD_BYTES
@@ -38,11 +37,6 @@ _DECISIVE = re.compile(rb'(?:^|\n)\d+ (path|linkpath|size|GNU\.sparse[^=\n]*)=')
 def say(text):
   """Prints a line to standard error at once."""
   print(printable(text), file=sys.stderr, flush=True)
-
-
-def no_room(error):
-  """Tells whether an OSError means that the disk is full or the user's quota is used up (bool)."""
-  return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -70,7 +64,7 @@ def replacing(directory, need=0):
       say('%s was incomplete; moved it to %s.' % (directory, aside))
     os.rename(unfinished, directory)
   except OSError as error:
-    if no_room(error):
+    if is_full(error):
       room = 'Free about %d MB' % (need / 1e6) if need else 'Make room'
       raise Failure('Cannot fill %s: no space left on device. %s and run the same command again.'
                     % (directory, room)) from error

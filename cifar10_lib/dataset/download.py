@@ -20,7 +20,7 @@ import time
 
 from tqdm import tqdm
 
-from cifar10_lib.common.programs import Failure, printable
+from cifar10_lib.common.programs import Failure, is_full, printable
 from cifar10_lib.dataset import archive as archives
 from cifar10_lib.dataset import connection
 from cifar10_lib.dataset.archive import UNPACKED_BYTES
@@ -106,7 +106,7 @@ def _check_local(error, part, total):
   if not isinstance(error, OSError):
     return
   have = _size(part)
-  if archives.no_room(error):
+  if is_full(error):
     need = max(0, (total or ARCHIVE_BYTES) - have) + UNPACKED_BYTES
     raise Failure('Cannot write %s: no space left on device. Free about %d MB and run the same '
                   'command again; it goes on from byte %d.' % (part, need / 1e6, have)) from error

@@ -3,6 +3,7 @@ import errno
 import os
 import socket
 import threading
+import time
 from unittest import mock
 
 import filelock
@@ -25,8 +26,11 @@ class LockingTest(testing.DownloadTestCase):
         waiting.set()
     with Host(self.body, 'deaf') as host, mock.patch.object(archive, 'say', say):
       starters = [threading.Thread(target=start) for _ in range(2)]
-      for starter in starters:
-        starter.start()
+      starters[0].start()
+      give_up = time.monotonic() + 20
+      while not host.ranges and time.monotonic() < give_up:
+        time.sleep(0.01)  # once it has asked the host, the lock file names it
+      starters[1].start()
       self.assertTrue(waiting.wait(20))
       host.go.set()
       for starter in starters:

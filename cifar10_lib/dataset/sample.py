@@ -16,7 +16,7 @@ import pathlib
 import numpy as np
 
 from cifar10_lib.common.programs import Failure
-from cifar10_lib.dataset import archive, download, records
+from cifar10_lib.dataset import archive, locking, records
 
 SIDE = 32            # pixels; height and width of a picture
 RADIUS = (6.0, 9.0)  # pixels; least and greatest radius of a shape
@@ -161,7 +161,7 @@ def make_sample(data_dir, train_examples=10000, test_examples=2000, seed=0, num_
   """
   directory = os.path.join(data_dir, records.DIRECTORY)
   if not is_sample(directory):
-    with download.locked(data_dir):
+    with locking.locked(data_dir):
       if not is_sample(directory):  # another program may have drawn it during the wait
         _fill(directory, train_examples, test_examples, np.random.RandomState(seed))
   records.check_data(directory, num_classes)

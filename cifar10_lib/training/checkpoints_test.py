@@ -1,29 +1,16 @@
 """Tests of checkpoints: finding them after a move, and refusing those that do not fit."""
 import os
 import shutil
-import tempfile
 
 import numpy as np
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.training import checkpoints
+from tests import testing
 
 
-class CheckpointTestCase(tf.test.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.directory = tempfile.mkdtemp(dir=self.get_temp_dir())
-
-  def path(self, *names):
-    return os.path.join(self.directory, *names)
-
-  def touch(self, *names):
-    """Creates empty files in the directory."""
-    for name in names:
-      with open(self.path(name), 'w'):
-        pass
+class CheckpointTestCase(testing.DirectoryTestCase):
 
   def write_list(self, *paths):
     """Writes the file `checkpoint` as TensorFlow does. The last path is the latest checkpoint."""

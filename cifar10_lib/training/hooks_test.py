@@ -12,13 +12,13 @@ import numpy as np
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.training import hooks, stopping
+from cifar10_lib.training import hooks
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(hooks.__file__))))
 
 PROGRAM_WITH_A_READER_THAT_HANGS = '''
 from cifar10_lib.common import programs
-from cifar10_lib.training import hooks, stopping
+from cifar10_lib.training import hooks
 from cifar10_lib.common.tf1 import tf
 
 def main(argv):
@@ -115,42 +115,6 @@ class HooksTest(tf.test.TestCase):
           listener.before_save(session, 30)
       weights.load([1.0, -1e30, 2.0], session)
       listener.before_save(session, 30)
-
-  def testFirstSignalIsNotedAndTheSecondHasItsDefault(self):
-    before = signal.getsignal(signal.SIGTERM)
-    with contextlib.redirect_stdout(io.StringIO()) as out, \
-         stopping.catch_signals() as signals:
-      self.assertIsNone(signals.number)
-      os.kill(os.getpid(), signal.SIGTERM)
-      self.assertEqual(signals.number, signal.SIGTERM)
-      self.assertIs(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
-    self.assertIn('SIGTERM', out.getvalue())
-    self.assertIs(signal.getsignal(signal.SIGTERM), before)
-
-  def testIgnoredSignalStaysIgnored(self):
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-      with stopping.catch_signals():
-        self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
-    finally:
-      signal.signal(signal.SIGINT, before)
-
-  def testStopsAfterTheStepOfTheSignal(self):
-    signals = mock.Mock(number=None)
-    step = tf.assign_add(tf.train.get_or_create_global_step(), 1)
-    steps = []
-    with tf.train.MonitoredTrainingSession(
-        hooks=[stopping.StopOnSignalHook(signals)]) as session:
-      while not session.should_stop():
-        signals.number = signal.SIGINT if len(steps) == 2 else None
-        steps.append(int(session.run(step)))
-    self.assertEqual(steps, [1, 2, 3])
-
-  def testSignalBeforeTheFirstStepRunsNoStep(self):
-    tf.train.get_or_create_global_step()
-    hook = stopping.StopOnSignalHook(mock.Mock(number=signal.SIGTERM))
-    with tf.train.MonitoredTrainingSession(hooks=[hook]) as session:
-      self.assertTrue(session.should_stop())
 
   def testQueueThatStaysEmptyIsNamed(self):
     _queue_that_waits()

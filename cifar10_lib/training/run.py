@@ -38,6 +38,13 @@ class Run:
     """Whether no step is left to do."""
     return self.step >= self.options.max_steps
 
+  def report_finished(self):
+    """Returns `finished`, and if so prints it."""
+    if self.finished:
+      print('Nothing to do: %s is at step %d of %d; --max_steps counts all steps.'
+            % (self.latest, self.step, self.options.max_steps))
+    return self.finished
+
   def scaffold(self):
     """Returns a tf.train.Scaffold that starts from the latest checkpoint, if there is one."""
     saver = checkpoints.build_saver(self.options.keep_checkpoints)
@@ -154,15 +161,6 @@ def _verdict(options, latest, signals):
   return 'failed', 1
 
 
-def nothing_left(options):
-  """Returns whether no step is left to do in --train_dir, and if so prints it."""
-  run = Run(options, None)
-  if run.finished:
-    print('Nothing to do: %s is at step %d of %d; --max_steps counts all steps.'
-          % (run.latest, run.step, options.max_steps))
-  return run.finished
-
-
 @contextlib.contextmanager
 def open_run(options, recipe, signals, names):
   """Opens --train_dir as its only writer, and writes the status of training for evaluators.
@@ -184,7 +182,7 @@ def open_run(options, recipe, signals, names):
     for path, problem in run.damaged:
       print('%s is damaged (%s). Its files are now called %s.*.'
             % (path, problem, checkpoints.set_aside(path)), file=sys.stderr)
-    if nothing_left(options):
+    if run.report_finished():
       yield run
       return
     print('Continuing from %s.' % run.latest if run.latest else 'Starting in %s.' % directory,
@@ -208,7 +206,7 @@ def open_run(options, recipe, signals, names):
 
 @contextlib.contextmanager
 def failures(what):
-  """Turns an error of TensorFlow or of a full disk in the block into a Failure of one line."""
+  """Turns an error of TensorFlow or of the file system in the block into a Failure of one line."""
   try:
     yield
   except tf.errors.OpError as error:
@@ -218,6 +216,6 @@ def failures(what):
   except OSError as error:
     if isinstance(error, BrokenPipeError):
       raise
-    if error.errno in programs.NO_SPACE:
+    if programs.is_full(error):
       raise programs.no_space(what) from error
     raise Failure('%s failed: %s: %s' % (what, error.filename, error.strerror)) from error

@@ -4,12 +4,12 @@ import io
 import os
 import subprocess
 import sys
-import tempfile
 from unittest import mock
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.training import trainer_files
+from tests import testing
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(trainer_files.__file__))))
 
@@ -25,23 +25,7 @@ with trainer_files.exclusive(directory):
 '''
 
 
-class TrainerFilesTestCase(tf.test.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.directory = tempfile.mkdtemp(dir=self.get_temp_dir())
-
-  def path(self, *names):
-    return os.path.join(self.directory, *names)
-
-  def touch(self, *names):
-    """Creates empty files in the directory."""
-    for name in names:
-      with open(self.path(name), 'w'):
-        pass
-
-
-class ExclusiveTest(TrainerFilesTestCase):
+class ExclusiveTest(testing.DirectoryTestCase):
 
   def assertFree(self):
     with trainer_files.exclusive(self.directory):
@@ -95,7 +79,7 @@ class ExclusiveTest(TrainerFilesTestCase):
         pass
 
 
-class StatusTest(TrainerFilesTestCase):
+class StatusTest(testing.DirectoryTestCase):
 
   def testStatusIsReadAsWritten(self):
     self.assertEqual(trainer_files.read_status(self.directory), {})
@@ -131,7 +115,7 @@ class StatusTest(TrainerFilesTestCase):
     self.assertEqual(trainer_files.read_status(self.directory), {})
 
 
-class AbandonedTest(TrainerFilesTestCase):
+class AbandonedTest(testing.DirectoryTestCase):
 
   def testAKilledTrainerIsFoundByItsLock(self):
     with trainer_files.exclusive(self.directory):
