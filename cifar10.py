@@ -135,12 +135,12 @@ def _conv(name, x, filters, bias, dtype):
     return summaries.layer(scope, x, weights)
 
 
-def _dense(name, x, units, stddev, bias, weight_decay=None, activation=tf.nn.relu):
+def _dense(name, x, units, stddev, bias, weight_decay=None, rectify=True):
   """Connects every input with every unit: [B, N] to [B, units]."""
   with tf.variable_scope(name) as scope:
     weights = _weights([x.shape[-1], units], stddev, weight_decay)
     x = tf.nn.bias_add(tf.matmul(x, weights), _biases(units, bias))
-    x = activation(x, name=scope.name)
+    x = tf.nn.relu(x, name=scope.name) if rectify else tf.identity(x, name=scope.name)
     return summaries.layer(scope, x)
 
 
@@ -169,7 +169,7 @@ def inference(images, recipe=None, dtype='float32'):
   x = _dense('local3', x, 384, stddev=0.04, bias=0.1, weight_decay=decay)
   x = _dense('local4', x, 192, stddev=0.04, bias=0.1, weight_decay=decay)
   return _dense('softmax_linear', x, NUM_CLASSES, stddev=1 / 192.0, bias=0.0,
-                activation=tf.identity)
+                rectify=False)
 
 
 # Loss and update.

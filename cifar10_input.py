@@ -41,9 +41,9 @@ class CIFAR10Record(NamedTuple):
   height: int  # pixels
   width: int  # pixels
   depth: int  # channels
-  key: tf.Tensor  # string []: 'file:index'
-  label: tf.Tensor  # int32 []: 0..NUM_CLASSES - 1
-  uint8image: tf.Tensor  # uint8 [height, width, depth]
+  key: 'tf.Tensor'  # string []: 'file:index'
+  label: 'tf.Tensor'  # int32 []: 0..NUM_CLASSES - 1
+  uint8image: 'tf.Tensor'  # uint8 [height, width, depth]
 
 
 class Pipeline(NamedTuple):

@@ -55,6 +55,14 @@ flags.DEFINE_boolean('allow_network', False, 'Start the cluster of --local even 
 flags.adopt_module_key_flags(cifar10_train)
 
 
+@flags.validator('local')
+def _check_local(text):
+  try:
+    return not text or local_cluster.parse(text) is not None
+  except programs.Failure as failure:
+    raise flags.ValidationError(str(failure)) from failure
+
+
 def aggregated(options, workers):
   """Returns how many workers' gradients make an update; None if each is an update of its own."""
   return (options.replicas_to_aggregate or workers) if options.sync else None
@@ -143,7 +151,7 @@ def attempt(options, cluster, target, replicas, signals):
     replicas: as for `build`.
 
   Raises:
-    distributed.SessionLost, or an error of distributed.OUT_OF_REACH: a task is gone.
+    One of distributed.lost(): a task is gone.
   """
   with tf.Graph().as_default():
     step, loss, synchronous = build(options, cluster, replicas)
@@ -179,7 +187,7 @@ def _work(options, cluster, target, signals):
       try:
         attempt(options, cluster, target, replicas, signals)
         break
-      except (distributed.SessionLost, *distributed.OUT_OF_REACH):
+      except distributed.lost():
         print('Lost the session: a task was out of reach. Connecting anew.', flush=True)
         time.sleep(clusters.POLL_SECONDS)
         clusters.wait_for(cluster, peers, seconds, signals)

@@ -5,12 +5,14 @@
   2      wrong usage: an unknown flag, a stray argument, a value out of range
   128+n  ended by signal n after saving
 """
+import contextlib
 import errno
 import functools
 import os
 import re
 import signal
 import sys
+import threading
 
 from absl import app, flags
 
@@ -134,16 +136,34 @@ def parsed(options):
   return options
 
 
+# Whether one of the programs was started, rather than a notebook or a program that imports them.
+IS_STARTED = bool(re.fullmatch(r'cifar10_\w+(?<!_test)\.py', os.path.basename(sys.argv[0] or '')))
+
+
 def _end_at_once(number, frame):
   os._exit(128 + number)
 
 
-# While TensorFlow loads, a signal ends a program of ours with the documented code, not a traceback.
-_EARLY = (signal.SIGINT, signal.SIGTERM)
-if re.fullmatch(r'cifar10_\w+(?<!_test)\.py', os.path.basename(sys.argv[0] or '')):
-  for _number in _EARLY:
-    if signal.getsignal(_number) in (signal.SIG_DFL, signal.default_int_handler):
-      signal.signal(_number, _end_at_once)
+@contextlib.contextmanager
+def ending_at_once():
+  """Lets a signal end a program of ours in the block with the documented code, not a traceback.
+
+  Signals that a program already handles stay as they are.
+  """
+  mine = IS_STARTED and threading.current_thread() is threading.main_thread()  # as Python demands
+  free = [number for number in (signal.SIGINT, signal.SIGTERM) if mine and signal.getsignal(
+      number) in (signal.SIG_DFL, signal.default_int_handler)]
+  before = {number: signal.signal(number, _end_at_once) for number in free}
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+# Until `run` has parsed the flags. Imports take 0.3 s.
+_imports = contextlib.ExitStack()
+_imports.enter_context(ending_at_once())
 
 
 def run(main, arguments=False):
@@ -152,10 +172,7 @@ def run(main, arguments=False):
   `argv` and `arguments` are those of `parse_flags`. None as a code means 0.
   """
   def guarded(argv):
-    for number in _EARLY:
-      if signal.getsignal(number) is _end_at_once:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT
-                      else signal.SIG_DFL)
+    _imports.close()
     try:
       code = main(argv)
       sys.stdout.flush()  # inside the try: the reader may have closed the pipe

@@ -1,7 +1,7 @@
 """TensorFlow as every module uses it: the TF1 interface in graph mode, fast and quiet to start.
 
 TensorFlow reads most of its settings once, while it is loaded. So they are made here, before the
-import, for every program:
+import, for every program. A program loads TensorFlow when it first uses it.
 
   oneDNN   makes products and convolutions on x86 faster. By default TensorFlow uses it only on
            processors with AVX-512; it pays with AVX2 too (docs/speed.md). TF_ENABLE_ONEDNN_OPTS=0
@@ -24,6 +24,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import types
 
 from cifar10_lib.common import programs
@@ -63,30 +64,87 @@ def _without_keras():
       del sys.modules['keras']
 
 
-programs.open_streams()
-os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
-_level = os.environ.get('TF_CPP_MIN_LOG_LEVEL')
-_quiet = contextlib.nullcontext()
-if _level != '0':
-  # Level 3 hides even errors. They reach Python as exceptions, except that no GPU was found.
-  os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
-  logging.getLogger('tensorflow').setLevel(logging.ERROR)
-  _quiet = stderr_without(GREETINGS)
-_collects = gc.isenabled()
-gc.disable()
-with _quiet, _without_keras():
-  import tensorflow.compat.v1 as tf
-gc.freeze()
-if _collects:
-  gc.enable()
-# A program started from here finds what the user has set.
-if _level is None:
-  os.environ.pop('TF_CPP_MIN_LOG_LEVEL', None)
-else:
-  os.environ['TF_CPP_MIN_LOG_LEVEL'] = _level
+def _load():
+  """Loads TensorFlow with the settings above; returns tensorflow.compat.v1."""
+  level = os.environ.get('TF_CPP_MIN_LOG_LEVEL')
+  os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+  quiet = contextlib.nullcontext()
+  if level != '0':
+    # Level 3 hides even errors. They reach Python as exceptions, except that no GPU was found.
+    os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
+    logging.getLogger('tensorflow').setLevel(logging.ERROR)
+    quiet = stderr_without(GREETINGS)
+  collects = gc.isenabled()
+  gc.disable()
+  with programs.ending_at_once(), quiet, _without_keras():
+    import tensorflow.compat.v1 as tensorflow
+  gc.freeze()
+  if collects:
+    gc.enable()
+  # A program started from here finds what the user has set.
+  if level is None:
+    os.environ.pop('TF_CPP_MIN_LOG_LEVEL', None)
+  else:
+    os.environ['TF_CPP_MIN_LOG_LEVEL'] = level
+  tensorflow.disable_eager_execution()
+  # TensorBoard would draw its functions, one a branch, beside the graph.
+  tensorflow.disable_control_flow_v2()
+  return tensorflow
 
-tf.disable_eager_execution()
-tf.disable_control_flow_v2()  # TensorBoard would draw its functions, one a branch, beside the graph
+
+class _OnFirstUse(types.ModuleType):
+  """tensorflow.compat.v1, loaded when a name of it is first used.
+
+  So a program answers wrong usage and --help in 0.3 s. Code that uses a name while it is imported,
+  as a base class for example, only loads TensorFlow earlier.
+  """
+  _lock = threading.RLock()
+
+  def __getattr__(self, name):
+    if name.startswith('__') and name != '__version__':  # asked by tools that look at modules
+      raise AttributeError(name)
+    with self._lock:
+      loaded = self.__dict__.get('_loaded') or self.__dict__.setdefault('_loaded', _load())
+    return getattr(loaded, name)
+
+
+programs.open_streams()
+tf = _OnFirstUse('tensorflow.compat.v1') if programs.IS_STARTED else _load()
+
+
+class SessionRunHook:
+  """The methods of tf.train.SessionRunHook, without loading TensorFlow for it."""
+
+  def begin(self):
+    """Is called once, before the session is created; may add ops to the graph."""
+
+  def after_create_session(self, session, coord):
+    """Is called when a session has been created."""
+
+  def before_run(self, run_context):
+    """Is called before each run of the session; returns tf.train.SessionRunArgs to add, or None."""
+
+  def after_run(self, run_context, run_values):
+    """Is called after each run of the session."""
+
+  def end(self, session):
+    """Is called once, at the end."""
+
+
+class CheckpointSaverListener:
+  """The methods of tf.train.CheckpointSaverListener, without loading TensorFlow for it."""
+
+  def begin(self):
+    """Is called once, before the session is created."""
+
+  def before_save(self, session, global_step_value):
+    """Is called before a checkpoint is saved."""
+
+  def after_save(self, session, global_step_value):
+    """Is called when a checkpoint has been saved; returns True to end training."""
+
+  def end(self, session, global_step_value):
+    """Is called once, at the end."""
 
 
 def reason(error):

@@ -6,6 +6,7 @@ import sys
 
 from cifar10_lib.common import tf1
 from cifar10_lib.common.tf1 import tf
+from tests import testing
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(tf1.__file__))))
 
@@ -81,6 +82,45 @@ print(any('_Mkl' in node.timeline_label for device in seen.step_stats.dev_stats
     if platform.machine() in ('x86_64', 'AMD64'):
       self.assertEqual(run(code)[1], 'True\n')
     self.assertEqual(run(code, TF_ENABLE_ONEDNN_OPTS='0')[1], 'False\n')
+
+  def testWrongUsageIsAnsweredBeforeTensorFlowLoads(self):
+    """A stand-in for TensorFlow tells when a program loads it."""
+    stand_in = os.path.join(self.get_temp_dir(), 'tensorflow')
+    os.makedirs(stand_in, exist_ok=True)
+    with open(os.path.join(stand_in, '__init__.py'), 'w') as file:
+      file.write('print("TensorFlow loads")')
+    wrong = [('train', ['--nosuch']), ('train', ['--batch_size=abc']), ('train', ['--recipe=x']),
+             ('train', ['--batch_size=-1']), ('train', ['stray']), ('train', ['--augment=x']),
+             ('train_multi_gpu', ['--num_gpus=0']), ('train_distributed', ['--local=x']),
+             ('eval', ['--views=3']), ('predict', ['--top_k=0', 'a.png']), ('predict', [])]
+    for name, arguments in wrong:
+      with self.subTest(program=name, arguments=arguments):
+        done = subprocess.run(
+            [sys.executable, os.path.join(ROOT, 'cifar10_%s.py' % name), *arguments], check=False,
+            capture_output=True, text=True, timeout=60, env=os.environ | {
+                'PYTHONPATH': os.path.dirname(stand_in)})
+        self.assertEqual((done.returncode, done.stdout), (2, ''), done.stderr)
+        self.assertLen(done.stderr.splitlines(), 1)
+    # The test itself can fail: a right command line does load it.
+    done = subprocess.run(
+        [sys.executable, os.path.join(ROOT, 'cifar10_predict.py'), 'a.png',
+         '--checkpoint_dir=' + self.get_temp_dir()], check=False, capture_output=True, text=True,
+        timeout=60, env=os.environ | {'PYTHONPATH': os.path.dirname(stand_in)})
+    self.assertIn('TensorFlow loads', done.stdout)
+
+  def testAProgramSignalledWhileItLoadsEndsWithTheDocumentedCode(self):
+    stand_in = os.path.join(self.get_temp_dir(), 'slow', 'tensorflow')
+    os.makedirs(stand_in, exist_ok=True)
+    with open(os.path.join(stand_in, '__init__.py'), 'w') as file:
+      file.write('import os, signal\nos.kill(os.getpid(), int(os.environ["NUMBER"]))\n'
+                 'raise SystemExit(99)')
+    for number in 2, 15:
+      done = subprocess.run(
+          [sys.executable, os.path.join(ROOT, 'cifar10_predict.py'), 'a.png',
+           '--checkpoint_dir=' + self.get_temp_dir()], check=False, capture_output=True, text=True,
+          timeout=60, preexec_fn=testing.default_signals, env=os.environ | {
+              'PYTHONPATH': os.path.dirname(stand_in), 'NUMBER': str(number)})
+      self.assertEqual((done.returncode, done.stderr), (128 + number, ''))
 
 
 if __name__ == '__main__':

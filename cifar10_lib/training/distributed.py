@@ -11,17 +11,20 @@ import threading
 import time
 
 from cifar10_lib.common.programs import Failure
-from cifar10_lib.common.tf1 import tf
+from cifar10_lib.common.tf1 import SessionRunHook, tf
 from cifar10_lib.training import clusters
 
 END_SECONDS = 10  # that a parameter server waits for the other workers once the chief has ended
 POLL_SECONDS = 0.2  # between two checks whether the variables have values
-# The attempt to train has lost a task; another attempt may succeed.
-OUT_OF_REACH = tf.errors.UnavailableError, tf.errors.AbortedError
 
 
 class SessionLost(Exception):
   """A task that holds a part of the session is gone."""
+
+
+def lost():
+  """Returns the errors after which another attempt to train may succeed, for `except`."""
+  return SessionLost, tf.errors.UnavailableError, tf.errors.AbortedError
 
 
 def device_filters(*tasks):
@@ -49,7 +52,7 @@ class LeastLoaded:
     return index
 
 
-class SyncHook(tf.train.SessionRunHook):
+class SyncHook(SessionRunHook):
   """Starts this worker's part of synchronous updates. A thread of the chief makes the updates.
 
   It replaces the optimizer's own hook. That one closes the queue on the parameter server when the
@@ -82,7 +85,7 @@ class SyncHook(tf.train.SessionRunHook):
         coord.request_stop(error)
 
 
-class NewStepsHook(tf.train.SessionRunHook):
+class NewStepsHook(SessionRunHook):
   """Hides from a hook that writes events all steps that are already in the event files."""
 
   def __init__(self, hook, step, last):
@@ -121,7 +124,7 @@ def last_written(directory):
   return last
 
 
-class SessionCreator(tf.train.SessionCreator):
+class SessionCreator:
   """Creates a session on the cluster once. Asked again, because it was lost, it raises SessionLost.
 
   A new session of the same graph would find the graph's queues closed: they outlive the lost

@@ -15,14 +15,14 @@ import time
 from tqdm import tqdm
 
 from cifar10_lib.common.programs import Failure
-from cifar10_lib.common.tf1 import tf
+from cifar10_lib.common.tf1 import CheckpointSaverListener, SessionRunHook, tf
 from cifar10_lib.training import checkpoints, trainer_files
 
 FILL = 'fill'  # collection of ops to run once, between the first batch and the first step
 POLL_SECONDS = 0.01  # between two checks of the queues before the first step
 
 
-class _StepHook(tf.train.SessionRunHook):
+class _StepHook(SessionRunHook):
   """Fetches the step and other scalars of each run. Subclasses override `after_step`."""
 
   def __init__(self, step, **numbers):
@@ -107,7 +107,7 @@ class FiniteLossHook(_StepHook):
                     % (loss, step))
 
 
-class FiniteWeightsListener(tf.train.CheckpointSaverListener):
+class FiniteWeightsListener(CheckpointSaverListener):
   """Stops a CheckpointSaverHook from saving weights that are NaN or infinite.
 
   The loss of a step is computed before its update. If an update breaks the weights, only the loss
@@ -126,7 +126,7 @@ class FiniteWeightsListener(tf.train.CheckpointSaverListener):
                     % global_step_value)
 
 
-class MetaGraphListener(tf.train.CheckpointSaverListener):
+class MetaGraphListener(CheckpointSaverListener):
   """Writes the graph beside each checkpoint, for `tf.train.import_meta_graph`.
 
   A thread does it, so that neither the first step nor a save waits. It exports the graph once: the
@@ -163,7 +163,7 @@ class MetaGraphListener(tf.train.CheckpointSaverListener):
         print('%s.meta cannot be written: %s.' % (path, error.strerror), flush=True)
 
 
-class FirstBatchHook(tf.train.SessionRunHook):
+class FirstBatchHook(SessionRunHook):
   """Waits for the first batch before the first step; raises Failure if none comes.
 
   Without it, a step would hang and ignore signals if its batch never came. After the wait it runs

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.network import muon
 
 
 class Recipe(NamedTuple):
@@ -98,6 +97,7 @@ def optimizer(rate, recipe):
     return tf.train.GradientDescentOptimizer(rate)
   if not recipe.muon_rate:
     return tf.train.MomentumOptimizer(rate, recipe.momentum, use_nesterov=True)
+  from cifar10_lib.network import muon  # here, because its class loads TensorFlow
   # Not the last layer's weights: each of its columns belongs to a class.
   names = [variable.op.name for variable in tf.trainable_variables()
            if variable.op.name.endswith('weights') and 'softmax_linear' not in variable.op.name]
@@ -106,18 +106,22 @@ def optimizer(rate, recipe):
   return muon.MuonOptimizer(rate, muon_rate, recipe.momentum, every, recipe.muon_decay)
 
 
-class VariableAverages(tf.train.ExponentialMovingAverage):
+class VariableAverages:
   """Moving averages of variables that are computed on the device of each variable.
 
-  The parent class keeps them there but computes them elsewhere, so that each step would fetch
-  variable and average from a parameter server and send back the difference.
+  tf.train.ExponentialMovingAverage keeps them there but computes them elsewhere, so that each step
+  would fetch variable and average from a parameter server and send back the difference.
   """
 
+  def __init__(self, decay, global_step):
+    self._averages = tf.train.ExponentialMovingAverage(decay, global_step)
+
   def apply(self, var_list=None):
+    """Returns the op that updates the averages of the variables in a list."""
     updates = []
     for device in dict.fromkeys(variable.device for variable in var_list):
       with tf.device(device):
-        updates.append(super().apply([each for each in var_list if each.device == device]))
+        updates.append(self._averages.apply([each for each in var_list if each.device == device]))
     return tf.group(*updates)
 
 

@@ -10,7 +10,7 @@ import types
 
 from cifar10_lib.common import programs
 from cifar10_lib.common.programs import SIGPIPE, Failure
-from cifar10_lib.common.tf1 import tf
+from cifar10_lib.common.tf1 import SessionRunHook
 
 ENDING = [getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGPIPE')
           if hasattr(signal, name)]  # Windows has neither SIGHUP nor SIGPIPE
@@ -74,7 +74,7 @@ def catch_signals():
       signal.signal(number, handler)
 
 
-class StopOnSignalHook(tf.train.SessionRunHook):
+class StopOnSignalHook(SessionRunHook):
   """Ends training after the step during which a signal was caught."""
 
   def __init__(self, signals):
@@ -89,7 +89,7 @@ class StopOnSignalHook(tf.train.SessionRunHook):
       run_context.request_stop()
 
 
-class WatchHook(tf.train.SessionRunHook):
+class WatchHook(SessionRunHook):
   """Ends training if a training file becomes shorter, or if a step hangs after a signal.
 
   A step hangs when no records are left to read, and Python handles no signal until it ends. Here a
