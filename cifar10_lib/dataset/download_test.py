@@ -80,26 +80,6 @@ class FetchTest(testing.DownloadTestCase):
         self.fetch(Host(self.body))
       os.remove(path)
 
-  def testOtherVersions(self):
-    own = mock.patch.object(download, 'DATA_URL', 'file:///nowhere')
-    for name in 'cifar-100-binary.tar.gz.part', 'cifar-100-binary.tar.gz', 'cifar-100-binary':
-      found = os.path.join(self.data_dir, name)
-      os.makedirs(found)
-      with own, self.fails('Found %s, which is CIFAR-100. Pass --data_url=cifar100' % found):
-        download.maybe_download_and_extract(self.data_dir, 'file:///nowhere')
-    self.fetch(Host(self.body))  # another URL says that CIFAR-10 is wanted
-    tf.io.gfile.rmtree(self.directory)
-    with own:  # so does its archive
-      download.maybe_download_and_extract(self.data_dir, 'file:///nowhere')
-    self.assertEqual(self.said, [])
-    os.remove(self.archive)
-    tf.io.gfile.rmtree(self.directory)
-    found = os.path.join(self.data_dir, 'cifar-10-batches-py')
-    os.makedirs(found)
-    self.fetch(Host(self.body))
-    self.assertEqual(self.said, [
-        'Found %s; this program needs the BINARY version of CIFAR-10.' % found])
-
   def testDataThatIsThereIsChecked(self):
     self.fill({**good_files(), 'data_batch_2.bin': b''})
     with self.fails('data_batch_2.bin', 'empty'):

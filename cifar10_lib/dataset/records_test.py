@@ -58,20 +58,6 @@ class CheckDataTest(testing.DownloadTestCase):
     with self.fails('data_batch_2.bin is missing'):
       records.check_data(self.directory)
 
-  def testOtherDataSets(self):
-    for name, problem in (
-        ('cifar-10-batches-py', '; this program needs the BINARY version of CIFAR-10.'),
-        ('cifar-10-matlab.tar.gz', '; this program needs the BINARY version of CIFAR-10.'),
-        ('cifar-100-python', '; this program needs the BINARY version of CIFAR-100.'),
-        ('cifar-100-binary', ', which is CIFAR-100. Pass --data_url=cifar100'),
-        ('cifar-100-binary.tar.gz', ', which is CIFAR-100. Pass --data_url=cifar100')):
-      for place in self.data_dir, self.directory:
-        found = os.path.join(place, name)
-        os.makedirs(found)
-        with self.fails('Found ' + found + problem):
-          records.check_data(self.directory)
-        os.rmdir(found)
-
   def testNotRegular(self):
     self.write(self.directory, b'')
     with self.fails(self.directory + ' is not a directory'):
