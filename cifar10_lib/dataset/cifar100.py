@@ -38,7 +38,8 @@ MARKER = '<meta name="cifar-100" content="%s labels">'
 README = MARKER + '''
 <title>CIFAR-100</title>
 <p>This is CIFAR-100 (https://www.cs.toronto.edu/~kriz/cifar.html) with its %d %s labels, in the
-files of CIFAR-10. It was converted from %s.</p>
+files of CIFAR-10. It was converted from
+%s.</p>
 '''
 MAX_README = 1 << 16  # characters to search
 
@@ -126,7 +127,9 @@ def _batches(blocks, name, place):
 
 
 def _divide(batches, count, paths, labels):
-  """Writes `count` records into files in order, in CIFAR-10's format, as many into each.
+  """Writes `count` records in order into files of equal size, in CIFAR-10's format.
+
+  If `count` is no multiple of the number of files, their sizes differ by one record at most.
 
   Args:
     batches: iterator as `_batches` returns it.
@@ -150,8 +153,8 @@ def _divide(batches, count, paths, labels):
 
 def _names(text, name, place):
   """Returns the class names in a file of names (list of str); `text` is its content, bytes."""
-  lines = [line.strip() for line in text.decode('utf-8', 'replace').split('\n')]
-  found = [line for line in lines if line]
+  lines = re.split('[\r\n]', text.decode('utf-8', 'replace'))
+  found = [line.strip() for line in lines if line.strip()]
   count = next(count for labels, count in LABELS.items() if NAMES[labels] == name)
   if len(found) != count:
     raise Failure('%s: %s holds %d names, not %d. Move it away and run again.' % (
@@ -256,9 +259,11 @@ def maybe_download_and_extract(data_dir, data_url=ASKED, data_sha256=None, label
   download.check_flags(url, data_sha256)
   directory = locking.filled(data_dir, CIFAR100.title, fill)
   found = labels_of(directory)
+  if found is None:
+    raise Failure('%s holds another data set, not CIFAR-100. Choose another --data_dir for '
+                  'CIFAR-100.' % directory)
   if found != labels:
-    holds = 'CIFAR-100 with its %s labels' % found if found else 'another data set'
-    raise Failure('%s holds %s, not CIFAR-100 with its %s labels. Choose another --data_dir for '
-                  '--labels=%s.' % (directory, holds, labels, labels))
+    raise Failure('%s holds CIFAR-100 with %s labels, not with %s ones. Choose another --data_dir, '
+                  'or pass --labels=%s.' % (directory, found, labels, found))
   records.check_data(directory, LABELS[labels])
   return directory

@@ -38,7 +38,7 @@ def good_files():
 def cifar100_files(train=13, test=4, seed=0):
   """Returns the files of a small CIFAR-100: dict from file name to content (bytes).
 
-  The labels of record I are I % 20 and I % 100, so that a record with a wrong label is found.
+  The labels of record I are I % 20 and 99 - I % 100, so that a record with a wrong label is found.
   """
   random, files = np.random.RandomState(seed), {}
   for labels, count in cifar100.LABELS.items():
@@ -46,7 +46,7 @@ def cifar100_files(train=13, test=4, seed=0):
     files[cifar100.NAMES[labels]] = ('\n'.join(names) + '\n').encode()
   for name, count in zip(cifar100.PARTS, (train, test), strict=True):
     data = random.randint(0, 256, (count, records.CIFAR100_RECORD_BYTES), dtype=np.uint8)
-    data[:, 0], data[:, 1] = np.arange(count) % 20, np.arange(count) % 100
+    data[:, 0], data[:, 1] = np.arange(count) % 20, 99 - np.arange(count) % 100
     files[name] = data.tobytes()
   return files
 
