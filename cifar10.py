@@ -19,7 +19,7 @@ from absl import flags
 import cifar10_input
 from cifar10_lib.common import programs
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.dataset import download, sample
+from cifar10_lib.dataset import cifar100, download, sample
 from cifar10_lib.network import layers, probabilities
 from cifar10_lib.reporting import summaries
 from cifar10_lib.training import recipes
@@ -52,8 +52,11 @@ flags.DEFINE_integer('validation_examples', 0, 'Training pictures to hold out fo
                      upper_bound=10**9)
 flags.DEFINE_string('data_url', download.DATA_URL,
                     'Where to fetch the data set: an https, http or file URL of '
-                    'cifar-10-binary.tar.gz, or "sample" to draw a small data set of ten shapes, '
-                    'without a network.')
+                    'cifar-10-binary.tar.gz; "cifar100", or a URL that ends in '
+                    'cifar-100-binary.tar.gz, for CIFAR-100; or "sample" to draw a small data set '
+                    'of ten shapes, without a network.')
+flags.DEFINE_enum('labels', 'fine', ['fine', 'coarse'],
+                  'Labels of CIFAR-100 to learn: 100 fine or 20 coarse ones.')
 flags.DEFINE_string('data_sha256', None,
                     'Expected SHA-256 of the archive; if not given, that of the official archive.')
 flags.DEFINE_integer('data_max_bytes', download.MAX_BYTES, 'Largest archive to download, bytes.',
@@ -84,6 +87,10 @@ def maybe_download_and_extract():
   options = programs.parsed(FLAGS)
   if options.data_url == 'sample':
     directory = sample.make_sample(options.data_dir, num_classes=NUM_CLASSES)
+  elif cifar100.is_meant(options.data_url, options.labels):
+    directory = cifar100.maybe_download_and_extract(
+        options.data_dir, options.data_url, options.data_sha256, options.labels,
+        options.data_max_bytes)
   else:
     directory = download.maybe_download_and_extract(
         options.data_dir, options.data_url, options.data_sha256, NUM_CLASSES,

@@ -66,6 +66,12 @@ def downloads(directory):
   return faults_downloads.row(directory, damaged)
 
 
+def cifar100(directory):
+  """Damaged files and archives of CIFAR-100 placed by hand; see `faults_cifar100`."""
+  from benchmarks import faults_cifar100
+  return faults_cifar100.row(directory, damaged)
+
+
 def checkpoint_files(directory):
   """Damaged checkpoints; see `faults_training`."""
   from benchmarks import faults_training
@@ -216,8 +222,8 @@ def pictures(directory):
 
 # Each row is a function of an empty directory. It returns a function of a np.random.RandomState
 # that tries one case: it returns whether the result is right, or lets the reader's Failure pass.
-ROWS = {'archives': archives, 'bin': bin_files, 'pictures': pictures,
-        'downloads': downloads, 'checkpoints': checkpoint_files, 'configurations': configurations,
+ROWS = {'archives': archives, 'bin': bin_files, 'pictures': pictures, 'downloads': downloads,
+        'cifar100': cifar100, 'checkpoints': checkpoint_files, 'configurations': configurations,
         'status': status_files}
 
 

@@ -8,7 +8,7 @@ import tarfile
 
 import numpy as np
 
-from cifar10_lib.dataset import archive, records
+from cifar10_lib.dataset import archive, download, records
 
 FOLDER = records.DIRECTORY + '/'
 BLOCK = tarfile.BLOCKSIZE
@@ -129,7 +129,7 @@ def row(directory, damaged):
     content = made(random)
     path.write_bytes(content)
     try:
-      archive.unpack(path, unpacked)
+      archive.unpack(download.CIFAR10, path, unpacked)
       found = {FOLDER + name: pathlib.Path(unpacked, name).read_bytes()
                for name in os.listdir(unpacked)}
       return (found == {FOLDER + name: each for name, each in sound.items()}

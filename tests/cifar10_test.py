@@ -6,10 +6,11 @@ import sys
 from unittest import mock
 
 import numpy as np
+from absl.testing import flagsaver
 
 import cifar10
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.dataset import sample
+from cifar10_lib.dataset import cifar100, sample
 from cifar10_lib.network import layers, precision
 from cifar10_lib.training import checkpoints, recipes
 
@@ -599,6 +600,14 @@ class FlagsTest(tf.test.TestCase):
     warning, *rest = result.stdout.splitlines()
     self.assertIn('SAMPLE', warning)
     self.assertEqual(rest, [directory, '(128, 24, 24, 3) (128,)', '[7, 7, 7, 7, 7, 7]'])
+
+  def testFlagsOfCifar100(self):
+    mirror = 'http://a/cifar-100-binary.tar.gz'
+    for url, labels in ('cifar100', 'fine'), (mirror, 'fine'), ('cifar100', 'coarse'):
+      with flagsaver.flagsaver(data_url=url, labels=labels, data_dir='here', data_max_bytes=7), \
+           mock.patch.object(cifar100, 'maybe_download_and_extract', return_value='there') as fetch:
+        self.assertEqual(cifar10.maybe_download_and_extract(), 'there')
+        fetch.assert_called_once_with('here', url, None, labels, 7)
 
   def testDefaultsOfTheFlags(self):
     flags = tf.app.flags.FLAGS

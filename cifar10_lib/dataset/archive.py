@@ -1,4 +1,4 @@
-"""Unpacks the archive of CIFAR-10; trusts nothing in it. `download` lists the paths.
+"""Unpacks an archive of CIFAR-10 or CIFAR-100; trusts nothing in it. `download` lists the paths.
 
 Whatever an archive holds, unpacking ends within seconds and takes a few megabytes of memory.
 `tarfile.open` does not promise that. This module goes from header to header itself, and tarfile
@@ -12,17 +12,16 @@ import sys
 import tarfile
 import time
 import zlib
+from typing import NamedTuple
 
 from cifar10_lib.common.programs import Failure, is_full, printable
-from cifar10_lib.dataset.records import BIN_FILES, DIRECTORY, FILES, RECORD_BYTES
+from cifar10_lib.dataset.records import RECORD_BYTES
 
-UNPACKED_BYTES = 60000 * RECORD_BYTES
-# The largest files that unpacking writes. A .bin file of CIFAR-10 has 30,730,000 bytes.
-MAX_BIN_BYTES = 64 << 20
-MAX_TEXT_BYTES = 1 << 20
+UNPACKED_BYTES = 60000 * RECORD_BYTES  # what a data directory takes, from either data set
+MAX_TEXT_BYTES = 1 << 20  # the largest file of text in an archive
 # What a whole archive may take: bytes when unpacked (and when packed), headers, gzip streams in a
 # row (pigz and bgzip write many), bytes of an extended header, characters of a name in a message.
-MAX_BYTES = len(BIN_FILES) * MAX_BIN_BYTES + (8 << 20)
+MAX_BYTES = 392 << 20
 MAX_HEADERS = 100
 MAX_STREAMS = 10000
 MAX_EXTENDED_BYTES = 64 << 10
@@ -32,6 +31,29 @@ BLOCK_BYTES = 1 << 16  # read at once
 
 # Fields of an extended header that would change which bytes a file has, or its name.
 _DECISIVE = re.compile(rb'(?:^|\n)\d+ (path|linkpath|size|GNU\.sparse[^=\n]*)=')
+
+
+class Source(NamedTuple):
+  """Describes an archive: where it is, how to recognise it, and what it holds."""
+  title: str           # of the data set, for messages
+  url: str             # the official one
+  archive: str         # name of the file
+  size: int            # of the file, bytes
+  sha256: str          # of the file, 64 hex digits
+  directory: str       # holds all members
+  bin_files: list      # names of the members that hold records; an archive lacks none
+  text_files: list     # names of other members
+  record_bytes: int    # size of a record
+  max_bin_bytes: int   # size of the largest member of records to accept
+  has_others: bool     # whether other small files may be among the members; they are left out
+
+  def problem(self, name, size):
+    """Returns why a file called `name` cannot have `size` bytes, or '' if it can."""
+    if name not in self.bin_files:
+      return '' if 0 <= size <= MAX_TEXT_BYTES else '%d bytes are too many for a text file' % size
+    if 0 < size <= self.max_bin_bytes and not size % self.record_bytes:
+      return ''
+    return '%d bytes are not a plausible number of %d-byte records' % (size, self.record_bytes)
 
 
 def say(text):
@@ -156,56 +178,84 @@ def _members(content):
   raise tarfile.ReadError('it has more than %d members' % MAX_HEADERS)
 
 
-def _member_file(member, taken):
-  """Returns which of the eight files a tarfile.TarInfo is, or None for the directory itself.
+def _member_file(source, member, taken):
+  """Returns which file of a Source a tarfile.TarInfo is, or '' for one that is left out.
 
-  Raises Failure if it is anything else, or one of `taken`, the names already unpacked.
+  Raises Failure if it is anything else, or one of `taken`, the names already returned.
   """
   folder, _, name = member.name.removeprefix('./').partition('/')
-  if member.isdir() and not name and folder in ('.', DIRECTORY):
-    return None
-  if folder != DIRECTORY or name not in FILES:
-    problem = 'it is not one of the files of CIFAR-10'
+  if member.isdir() and not name and folder in ('.', source.directory):
+    return ''
+  known = name in source.bin_files + source.text_files
+  if folder != source.directory or not known and (not source.has_others or '/' in name):
+    problem = 'it is not one of the files of %s' % source.title
   elif name in taken:
     problem = 'the archive holds it twice'
   elif member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE):
     problem = 'it is not a regular file'
-  elif name in BIN_FILES and (not 0 < member.size <= MAX_BIN_BYTES or member.size % RECORD_BYTES):
-    problem = '%d bytes are not a plausible number of %d-byte records' % (member.size, RECORD_BYTES)
-  elif name not in BIN_FILES and not 0 <= member.size <= MAX_TEXT_BYTES:
-    problem = '%d bytes are too many for a text file' % member.size
   else:
-    return name
-  return _refuse(member, problem)
+    problem = source.problem(name, member.size)
+  if problem:
+    _refuse(member, problem)
+  return name if known else ''
 
 
-def unpack(archive, directory):
-  """Copies the eight files out of an archive into a new directory, without `extractall`.
+def _files(source, archive, content):
+  """Yields what `opened` describes."""
+  taken = set()
+  for member in _members(content):
+    name = _member_file(source, member, taken)
+    if member.isdir():
+      continue
+    blocks = content.blocks(member.size)
+    if name:
+      taken.add(name)
+      yield name, member.size, blocks
+    for _ in blocks:
+      pass  # what nobody has read
+  while content.read(BLOCK_BYTES):
+    pass  # the CRC comes last
+  missing = [name for name in source.bin_files if name not in taken]
+  if missing:
+    raise Failure('%s holds no %s. Move it away and run again.' % (archive, missing[0]))
+
+
+@contextlib.contextmanager
+def opened(source, archive):
+  """Yields an iterator over the files in an archive: (name, size in bytes, blocks of bytes).
+
+  The next file begins where the blocks of the last one end. Only at the end of the iterator is it
+  known that the archive is sound and complete.
 
   Args:
+    source: the Source that describes the archive.
     archive: path of a .tar.gz file.
-    directory: path to fill, a cifar-10-batches-bin directory.
 
   Raises:
-    Failure: the archive is damaged, holds an unexpected member or lacks a .bin file, or the
-      directory cannot be written.
+    Failure: the archive is damaged, holds an unexpected member or lacks a file of records.
+    OSError: the archive cannot be read.
   """
-  taken = set()
   try:
-    with replacing(directory, UNPACKED_BYTES) as unfinished, open(archive, 'rb') as packed:
-      content = _Content(packed)
-      for member in _members(content):
-        name = _member_file(member, taken)
-        if name:
-          taken.add(name)
-          with open(os.path.join(unfinished, name), 'wb') as file:
-            file.writelines(content.blocks(member.size))
-            file.flush()
-            os.fsync(file.fileno())
-      while content.read(BLOCK_BYTES):
-        pass  # the CRC comes last
-      missing = [name for name in BIN_FILES if name not in taken]
-      if missing:
-        raise Failure('%s holds no %s. Move it away and run again.' % (archive, missing[0]))
+    with open(archive, 'rb') as packed:
+      yield _files(source, archive, _Content(packed))
   except (tarfile.TarError, EOFError, zlib.error) as error:
     raise Failure('%s is damaged: %s. Move it away and run again.' % (archive, error)) from error
+
+
+def unpack(source, archive, directory):
+  """Copies the files out of an archive into a new directory, without `extractall`.
+
+  Args:
+    source: the Source that describes the archive.
+    archive: path of a .tar.gz file.
+    directory: path to fill.
+
+  Raises:
+    Failure: as `opened`, or the directory cannot be written.
+  """
+  with replacing(directory, UNPACKED_BYTES) as unfinished, opened(source, archive) as files:
+    for name, _, blocks in files:
+      with open(os.path.join(unfinished, name), 'wb') as file:
+        file.writelines(blocks)
+        file.flush()
+        os.fsync(file.fileno())

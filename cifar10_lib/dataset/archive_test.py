@@ -37,7 +37,7 @@ class UnpackTest(testing.DownloadTestCase):
                     '--data_sha256=' + got):
       self.placed(wrong, data_sha256=None)
     self.assertEqual(self.read(self.archive), wrong)  # the user's file remains
-    self.assertEqual(self.listing(), [download.ARCHIVE])
+    self.assertEqual(self.listing(), [download.CIFAR10.archive])
     self.placed(wrong, data_sha256=got)
 
   def testDirectoryEntries(self):
@@ -68,7 +68,7 @@ class UnpackTest(testing.DownloadTestCase):
       with self.subTest(info.name, type=info.type, size=info.size):
         with self.fails("Refusing archive member '%s'" % info.name.rstrip('/')):
           self.placed(tarball([(info, bytes(info.size))] + members_of(good_files())))
-        self.assertEqual(self.listing(), [download.ARCHIVE])
+        self.assertEqual(self.listing(), [download.CIFAR10.archive])
         self.assertEqual(os.listdir(os.path.dirname(self.data_dir)), ['data'])
 
   def testBomb(self):
@@ -159,7 +159,7 @@ class UnpackTest(testing.DownloadTestCase):
       with self.subTest(length=length):
         with self.fails(self.archive, 'is damaged', 'Move it away'):
           self.placed(self.body[:length])
-        self.assertEqual(self.listing(), [download.ARCHIVE])
+        self.assertEqual(self.listing(), [download.CIFAR10.archive])
 
   def testMissingMember(self):
     files = good_files()
@@ -175,7 +175,7 @@ class UnpackTest(testing.DownloadTestCase):
   def testHalfFilledDirectoryIsMovedAside(self):
     self.fill({'data_batch_1.bin': b'half', 'notes.txt': b'mine'})
     self.placed(self.body)
-    aside, = set(self.listing()) - {records.DIRECTORY, download.ARCHIVE}
+    aside, = set(self.listing()) - {records.DIRECTORY, download.CIFAR10.archive}
     self.assertStartsWith(aside, records.DIRECTORY + '.incomplete-')
     self.assertEqual(self.read(os.path.join(self.data_dir, aside, 'notes.txt')), b'mine')
     self.assertIn(aside, self.said[-1])

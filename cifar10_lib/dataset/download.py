@@ -1,5 +1,7 @@
 """Puts CIFAR-10, binary version, into a data directory: downloads, verifies, unpacks and checks it.
 
+`fetch` serves CIFAR-100 too.
+
   DATA_DIR/cifar-10-binary.tar.gz.part       the download so far; the next run continues it
   DATA_DIR/cifar-10-binary.tar.gz            complete, its hash verified; or placed here by hand
   DATA_DIR/cifar-10-batches-bin.unfinished   the directory while it is filled
@@ -22,17 +24,20 @@ from tqdm import tqdm
 
 from cifar10_lib.common.programs import Failure, is_full, printable
 from cifar10_lib.dataset import archive as archives
-from cifar10_lib.dataset import connection
+from cifar10_lib.dataset import connection, locking, versions
 from cifar10_lib.dataset.archive import UNPACKED_BYTES
-from cifar10_lib.dataset.locking import locked
 from cifar10_lib.dataset.records import (
-    BIN_FILES, DIRECTORY, check_data, find_directory, is_html, missing_files)
+    BIN_FILES, DIRECTORY, META_FILE, README_FILE, RECORD_BYTES, check_data, is_html)
 
-# The archive. TensorFlow Datasets lists this size and hash in url_checksums/cifar10.txt.
-DATA_URL = 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz'
-ARCHIVE = 'cifar-10-binary.tar.gz'
-ARCHIVE_BYTES = 170052171
-ARCHIVE_SHA256 = 'c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd'
+# TensorFlow Datasets lists this size and hash in url_checksums/cifar10.txt.
+CIFAR10 = archives.Source(
+    title='CIFAR-10', url='https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz',
+    archive='cifar-10-binary.tar.gz', size=170052171,
+    sha256='c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd',
+    directory=DIRECTORY, bin_files=BIN_FILES, text_files=[META_FILE, README_FILE],
+    record_bytes=RECORD_BYTES, max_bin_bytes=64 << 20,  # a file has 30,730,000 bytes
+    has_others=False)
+DATA_URL = CIFAR10.url
 BLOCK_BYTES = 1 << 16  # read at once
 MAX_BYTES = 1 << 30    # the largest archive to download
 
@@ -42,21 +47,21 @@ PAUSE_SECONDS = 2     # before the next try; twice as long after a second idle t
 LINE_SECONDS = 10     # between two progress lines, where no terminal shows a bar
 
 
-def _by_hand(archive):
+def _by_hand(source, archive):
   return ('Or download %s with a browser and place it at %s, or pass --data_url=sample for a small '
-          'drawn data set that needs no network.' % (DATA_URL, archive))
+          'drawn data set that needs no network.' % (source.url, archive))
 
 
 def _size(path):
   return os.path.getsize(path) if os.path.exists(path) else 0
 
 
-def _with_progress(blocks, have, total):
+def _with_progress(blocks, name, have, total):
   """Yields `blocks`; shows progress from `have` to `total` bytes: a bar on a terminal, or lines."""
   started = said = time.monotonic()
   text = '{n_fmt}B' + (' of {total_fmt}B, {remaining} left' if total else '') + ', {rate_fmt}'
   done = have
-  with tqdm(initial=have, total=total, unit='B', unit_scale=True, desc=ARCHIVE, file=sys.stderr,
+  with tqdm(initial=have, total=total, unit='B', unit_scale=True, desc=name, file=sys.stderr,
             disable=None) as bar:  # None: disabled unless `file` is a terminal
     for block in blocks:
       yield block
@@ -65,7 +70,7 @@ def _with_progress(blocks, have, total):
       now = time.monotonic()
       if bar.disable and now - said >= LINE_SECONDS:
         said = now
-        archives.say(ARCHIVE + ': ' + tqdm.format_meter(
+        archives.say(name + ': ' + tqdm.format_meter(
             done, total, now - started, initial=have, unit='B', unit_scale=True, bar_format=text))
 
 
@@ -86,7 +91,8 @@ def _fetch_once(url, part, total, max_bytes):
       raise ConnectionError('got %d bytes, expected %d (pass --data_sha256 for another archive)' % (
           size, total))
     with open(part, 'ab' if start else 'wb') as file:
-      for block in _with_progress(itertools.chain([first], blocks), start, size):
+      name = os.path.basename(part).removesuffix('.part')
+      for block in _with_progress(itertools.chain([first], blocks), name, start, size):
         file.write(block)
         if file.tell() > (size or max_bytes):
           break  # an endless body must not fill the disk
@@ -102,12 +108,15 @@ def _fetch_once(url, part, total, max_bytes):
 
 
 def _check_local(error, part, total):
-  """Raises Failure if the disk, not the host, made a try fail; another try would not help."""
+  """Raises Failure if the disk, not the host, made a try fail; another try would not help.
+
+  `total` is the size of the archive, or about that, bytes.
+  """
   if not isinstance(error, OSError):
     return
   have = _size(part)
   if is_full(error):
-    need = max(0, (total or ARCHIVE_BYTES) - have) + UNPACKED_BYTES
+    need = max(0, total - have) + UNPACKED_BYTES
     raise Failure('Cannot write %s: no space left on device. Free about %d MB and run the same '
                   'command again; it goes on from byte %d.' % (part, need / 1e6, have)) from error
   if error.filename == part or error.errno in (errno.EFBIG, errno.EIO, errno.EROFS):
@@ -115,7 +124,7 @@ def _check_local(error, part, total):
                   % (part, error.strerror)) from error
 
 
-def _fetch(url, part, total, max_bytes):
+def _fetch(source, url, part, total, max_bytes):
   """Completes the file `part` from `url`; tries again as long as tries bring new bytes."""
   most, idle = _size(part), 0
   local = url.startswith('file:')
@@ -125,7 +134,7 @@ def _fetch(url, part, total, max_bytes):
     try:
       return _fetch_once(url, part, total, max_bytes)
     except (OSError, ValueError, OverflowError, http.client.HTTPException) as error:
-      _check_local(error, part, total)
+      _check_local(error, part, total or source.size)
       problem = printable(' '.join(str(error).split()), 200)  # the host's answer, perhaps long
       slow = isinstance(error, connection.TooSlow)
     idle = 0 if _size(part) > most and not slow else idle + 1
@@ -135,7 +144,7 @@ def _fetch(url, part, total, max_bytes):
     archives.say('%s: %s. Trying again.' % (printable(url), problem))
     time.sleep(PAUSE_SECONDS * max(1, idle))
   raise Failure('Cannot download %s to %s: %s. Run again to go on from byte %d. %s' % (
-      printable(url), part, problem, _size(part), _by_hand(part[:-len('.part')])))
+      printable(url), part, problem, _size(part), _by_hand(source, part.removesuffix('.part'))))
 
 
 def sha256_of(path):
@@ -173,52 +182,84 @@ def _check_placed(archive, total, sha256):
                       ' (%d bytes)' % total if total else '', got))
 
 
-def _download(url, archive, total, sha256, max_bytes):
+def _download(source, url, archive, total, sha256, max_bytes):
   """Downloads `url` to the path `archive`, which appears only once its hash is verified."""
   part = archive + '.part'
   resumed = os.path.exists(part)
   if not resumed or sha256_of(part) != sha256:
-    _fetch(url, part, total, max_bytes)
+    _fetch(source, url, part, total, max_bytes)
   got = sha256_of(part)
   if got != sha256 and resumed:
     archives.say('%s was not the beginning of this archive; starting again.' % part)
     os.remove(part)
-    return _download(url, archive, total, sha256, max_bytes)
+    return _download(source, url, archive, total, sha256, max_bytes)
   if got != sha256:  # the file stays, so a run with --data_sha256 need not fetch it again
     raise Failure('%s has sha256 %s, expected %s. If you trust it, run again with '
-                  '--data_sha256=%s. %s' % (url, got, sha256, got, _by_hand(archive)))
+                  '--data_sha256=%s. %s' % (url, got, sha256, got, _by_hand(source, archive)))
   os.replace(part, archive)
-  print('Successfully downloaded', ARCHIVE, os.path.getsize(archive), 'bytes.', flush=True)
+  print('Successfully downloaded', source.archive, os.path.getsize(archive), 'bytes.', flush=True)
 
 
-def _check_space(data_dir, archive):
-  """Raises Failure if the disk lacks room for what is still to be downloaded and unpacked."""
-  need = UNPACKED_BYTES
-  if not os.path.exists(archive):
-    need += max(0, ARCHIVE_BYTES - _size(archive + '.part'))
+def check_space(data_dir, need):
+  """Raises Failure if the disk of `data_dir` has fewer than `need` bytes free."""
   free = shutil.disk_usage(data_dir).free
   if free < need:
     raise Failure('Need %d MB free in %s, have %d MB. Make room or choose another --data_dir.' % (
         need / 1e6, data_dir, free / 1e6))
 
 
-def _fill(data_dir, data_url, data_sha256, max_bytes):
-  """Downloads and unpacks what `data_dir` lacks; the caller holds its lock."""
-  directory, archive = os.path.join(data_dir, DIRECTORY), os.path.join(data_dir, ARCHIVE)
+def fetch(source, data_dir, data_url, data_sha256, max_bytes):
+  """Makes sure that `data_dir` holds an archive; uses no network if it is there already.
+
+  The caller holds the lock of `data_dir`.
+
+  Args:
+    source: the Source that describes the archive.
+    data_dir: directory, which must have room for the archive and for what it unpacks to.
+    data_url: https, http or file URL of the archive.
+    data_sha256: SHA-256 of that archive; None for that of the official archive.
+    max_bytes: int, the size of the largest archive to download.
+
+  Returns:
+    The path of the archive, and its SHA-256, which it was verified to have.
+
+  Raises:
+    Failure: the archive cannot be fetched or written, or has another hash.
+  """
+  archive = os.path.join(data_dir, source.archive)
   # The official size exposes a wrong file early. For another archive only the hash is known.
-  total, sha256 = (None, data_sha256.lower()) if data_sha256 else (ARCHIVE_BYTES, ARCHIVE_SHA256)
+  total, sha256 = (None, data_sha256.lower()) if data_sha256 else (source.size, source.sha256)
   _check_regular(archive, archives.MAX_BYTES)
   _check_regular(archive + '.part', max_bytes)
-  _check_space(data_dir, archive)
-  missing = missing_files(directory)
-  if len(missing) < len(BIN_FILES):
-    then = 'Unpacking ' + archive if os.path.exists(archive) else 'Fetching the archive of CIFAR-10'
-    archives.say('%s lacks %s. %s.' % (directory, ', '.join(missing), then))
-  if os.path.exists(archive):
+  placed = os.path.exists(archive)
+  rest = 0 if placed else max(0, source.size - _size(archive + '.part'))
+  check_space(data_dir, UNPACKED_BYTES + rest)
+  if placed:
     _check_placed(archive, total, sha256)
   else:
-    _download(data_url, archive, total, sha256, max_bytes)
-  archives.unpack(archive, directory)
+    found = versions.not_binary(os.path.join(data_dir, DIRECTORY), source.title)
+    if found:
+      archives.say(found)
+    _download(source, data_url, archive, total, sha256, max_bytes)
+  return archive, sha256
+
+
+def _check_meant(directory, archive, data_url):
+  """Raises Failure if only CIFAR-100 is there, and no flag says that CIFAR-10 is wanted."""
+  if data_url == DATA_URL and not any(map(os.path.lexists, (archive, archive + '.part'))):
+    found = versions.cifar100(directory)
+    if found:
+      raise Failure(found)
+
+
+def check_flags(data_url, data_sha256):
+  """Raises Failure if the value of --data_url or --data_sha256 cannot be right."""
+  if not data_url.startswith(('https://', 'http://', 'file://')):
+    raise Failure('--data_url=%s is not a https, http or file URL, nor cifar100 or sample.'
+                  % printable(data_url))
+  if data_sha256 is not None and not re.fullmatch('[0-9a-fA-F]{64}', data_sha256):
+    raise Failure('--data_sha256=%s is no SHA-256, which has 64 hex digits. Leave the flag out for '
+                  'the official archive.' % printable(data_sha256, 100))
 
 
 def maybe_download_and_extract(data_dir, data_url=DATA_URL, data_sha256=None, num_classes=10,
@@ -240,19 +281,11 @@ def maybe_download_and_extract(data_dir, data_url=DATA_URL, data_sha256=None, nu
     Failure: the data cannot be fetched, unpacked or written, or is not sound. The message says
       what to do.
   """
-  if not data_url.startswith(('https://', 'http://', 'file://')):
-    raise Failure('--data_url=%s is not a https, http or file URL.' % printable(data_url))
-  if data_sha256 is not None and not re.fullmatch('[0-9a-fA-F]{64}', data_sha256):
-    raise Failure('--data_sha256=%s is no SHA-256, which has 64 hex digits. Leave the flag out for '
-                  'the official archive.' % printable(data_sha256, 100))
-  directory = find_directory(data_dir)
-  missing = missing_files(directory)
-  if missing and directory == data_dir:
-    raise Failure('%s lacks %s. Add them, or choose another --data_dir to fetch CIFAR-10 into.'
-                  % (data_dir, ', '.join(missing)))
-  if missing:
-    with locked(data_dir):
-      if missing_files(directory):  # another program may have filled it during the wait
-        _fill(data_dir, data_url, data_sha256, max_bytes)
+  def fill(directory):
+    _check_meant(directory, os.path.join(data_dir, CIFAR10.archive), data_url)
+    archive, _ = fetch(CIFAR10, data_dir, data_url, data_sha256, max_bytes)
+    archives.unpack(CIFAR10, archive, directory)
+  check_flags(data_url, data_sha256)
+  directory = locking.filled(data_dir, CIFAR10.title, fill)
   check_data(directory, num_classes)
   return directory

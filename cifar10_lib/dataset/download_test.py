@@ -8,6 +8,8 @@ from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import download, records, testing
 from cifar10_lib.dataset.testing import HTML, Host, good_files, members_of, tarball
 
+OFFICIAL = download.CIFAR10
+
 
 class FetchTest(testing.DownloadTestCase):
 
@@ -31,16 +33,15 @@ class FetchTest(testing.DownloadTestCase):
   def testMissingFilesAreNamedFirst(self):
     self.fill({name: good_files()[name] for name in records.BIN_FILES[:4]})
     self.fetch(Host(self.body))
-    self.assertEqual(self.said[0], '%s lacks data_batch_5.bin, test_batch.bin. Fetching the '
-                     'archive of CIFAR-10.' % self.directory)
-    self.assertContainsSubset([records.DIRECTORY, download.ARCHIVE], self.listing())
+    self.assertEqual(self.said[0], '%s lacks data_batch_5.bin, test_batch.bin. Filling it again.'
+                     % self.directory)
+    self.assertContainsSubset([records.DIRECTORY, download.CIFAR10.archive], self.listing())
     os.remove(os.path.join(self.directory, records.TEST_FILE))
-    for name in set(self.listing()) - {records.DIRECTORY, download.ARCHIVE}:
+    for name in set(self.listing()) - {records.DIRECTORY, download.CIFAR10.archive}:
       os.rename(os.path.join(self.data_dir, name), os.path.join(self.data_dir, 'aside'))
     self.said.clear()
     self.fetch(Host(self.body))
-    self.assertEqual(self.said[0], '%s lacks test_batch.bin. Unpacking %s.' % (
-        self.directory, self.archive))
+    self.assertEqual(self.said[0], '%s lacks test_batch.bin. Filling it again.' % self.directory)
 
   def testUnreadableArchive(self):
     self.write(self.archive, self.body)
@@ -242,7 +243,7 @@ class FetchTest(testing.DownloadTestCase):
 
   def testDiskSpace(self):
     host = Host(self.body)
-    official = mock.patch.object(download, 'ARCHIVE_BYTES', 170052171)
+    official = mock.patch.object(download, 'CIFAR10', OFFICIAL)
     scarce = mock.patch.object(download.shutil, 'disk_usage', return_value=mock.Mock(free=120e6))
     with official, scarce, self.fails('Need 354 MB free in ' + self.data_dir, 'have 120 MB'):
       self.fetch(host)
@@ -259,7 +260,7 @@ class FetchTest(testing.DownloadTestCase):
     self.write(self.archive, self.body)
     with full, self.fails(self.directory, 'no space left', 'Free about 184 MB'):
       self.fetch(Host(self.body))
-    self.assertEqual(self.listing(), [download.ARCHIVE, os.path.basename(self.part)])
+    self.assertEqual(self.listing(), [download.CIFAR10.archive, os.path.basename(self.part)])
 
 
 class ProgressTest(testing.DownloadTestCase):
@@ -270,21 +271,21 @@ class ProgressTest(testing.DownloadTestCase):
     stderr.isatty = lambda: terminal
     with mock.patch('sys.stderr', stderr), mock.patch.object(
         download.time, 'monotonic', side_effect=range(0, 60, 6)):
-      self.assertEqual(list(download._with_progress(iter(blocks), 1000, total)), blocks)
+      self.assertEqual(list(download._with_progress(iter(blocks), 'x.tar.gz', 1000, total)), blocks)
     return stderr.getvalue()
 
   def testLines(self):
     self.assertEqual(self.show(9000), '')
     self.assertEqual(self.said, [
-        'cifar-10-binary.tar.gz: 3.00kB of 9.00kB, 00:36 left, 167B/s',
-        'cifar-10-binary.tar.gz: 5.00kB of 9.00kB, 00:24 left, 167B/s'])
+        'x.tar.gz: 3.00kB of 9.00kB, 00:36 left, 167B/s',
+        'x.tar.gz: 5.00kB of 9.00kB, 00:24 left, 167B/s'])
 
   def testLinesWithoutTotal(self):
     self.assertEqual(self.show(None), '')
-    self.assertEqual(self.said[0], 'cifar-10-binary.tar.gz: 3.00kB, 167B/s')
+    self.assertEqual(self.said[0], 'x.tar.gz: 3.00kB, 167B/s')
 
   def testBar(self):
-    self.assertRegex(self.show(9000, terminal=True), r'cifar-10-binary.tar.gz: .*/9.00k')
+    self.assertRegex(self.show(9000, terminal=True), r'x.tar.gz: .*/9.00k')
     self.assertEqual(self.said, [])
 
 

@@ -8,6 +8,7 @@ import filelock
 
 from cifar10_lib.common.programs import Failure, printable
 from cifar10_lib.dataset import archive
+from cifar10_lib.dataset.records import BIN_FILES, find_directory, missing_files
 
 
 def _holder(path):
@@ -61,3 +62,30 @@ def locked(data_dir):
   with acquired:
     _sign(path)
     yield
+
+
+def filled(data_dir, title, fill):
+  """Returns the directory of the .bin files (str), after `fill(directory)` if it lacks any.
+
+  Args:
+    data_dir: directory to fill, made if necessary; or a directory that holds the .bin files.
+    title: name of the data set, for a message.
+    fill: function of the path of the directory, DATA_DIR/cifar-10-batches-bin. It is called while
+      no other program fills `data_dir`.
+
+  Raises:
+    Failure: `data_dir` holds some of the .bin files itself, or cannot be written.
+  """
+  directory = find_directory(data_dir)
+  missing = missing_files(directory)
+  if missing and directory == data_dir:
+    raise Failure('%s lacks %s. Add them, or choose another --data_dir to fetch %s into.'
+                  % (data_dir, ', '.join(missing), title))
+  if missing:
+    with locked(data_dir):
+      missing = missing_files(directory)  # another program may have filled it during the wait
+      if 0 < len(missing) < len(BIN_FILES):
+        archive.say('%s lacks %s. Filling it again.' % (directory, ', '.join(missing)))
+      if missing:
+        fill(directory)
+  return directory

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cifar10_lib.common.programs import Failure, printable
+from cifar10_lib.dataset import versions
 
 DIRECTORY = 'cifar-10-batches-bin'
 TRAIN_FILES = ['data_batch_%d.bin' % i for i in range(1, 6)]
@@ -37,16 +38,6 @@ class Part(NamedTuple):
 
 
 WHOLE = Part()
-
-
-def _way_out(directory):
-  """Says what to do about missing data; names another CIFAR version in or beside `directory`."""
-  for name in 'cifar-10-batches-py', 'cifar-100-binary', 'cifar-100-python':
-    for place in directory, os.path.dirname(os.path.abspath(directory)):
-      found = os.path.join(place, name)
-      if os.path.exists(found):
-        return 'Found %s; this program needs the BINARY version of CIFAR-10.' % found
-  return 'Run cifar10_train.py to fetch CIFAR-10, or choose another --data_dir.'
 
 
 def is_html(head):
@@ -89,7 +80,7 @@ def _check_file(path, num_classes):
   """Returns the number of records in a .bin file; raises Failure if the file is not sound."""
   if not os.path.isfile(path):
     what = 'is not a regular file' if os.path.lexists(path) else 'is missing'
-    raise Failure('%s %s. %s' % (path, what, _way_out(os.path.dirname(path))))
+    raise Failure('%s %s. %s' % (path, what, versions.way_out(os.path.dirname(path))))
   try:
     size = os.path.getsize(path)
     if size > MAX_BIN_BYTES:
@@ -136,7 +127,7 @@ def check_data(directory, num_classes=10):
   """
   if not os.path.isdir(directory):
     what = 'is not a directory' if os.path.lexists(directory) else 'is missing'
-    raise Failure('%s %s. %s' % (directory, what, _way_out(directory)))
+    raise Failure('%s %s. %s' % (directory, what, versions.way_out(directory)))
   return {name: _check_file(os.path.join(directory, name), num_classes) for name in BIN_FILES}
 
 

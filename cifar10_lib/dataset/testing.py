@@ -12,7 +12,7 @@ import numpy as np
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.dataset import archive, download, records
+from cifar10_lib.dataset import archive, cifar100, download, records
 
 ERRORS = range(400, 600)  # HTTP
 AGAIN = b'again: '  # a manner of Host
@@ -32,6 +32,22 @@ def good_files():
   files = {name: random_records(4, seed) for seed, name in enumerate(records.BIN_FILES)}
   files[records.META_FILE] = ('\n'.join(records.CLASS_NAMES) + '\n\n').encode()
   files[records.README_FILE] = HTML
+  return files
+
+
+def cifar100_files(train=13, test=4, seed=0):
+  """Returns the files of a small CIFAR-100: dict from file name to content (bytes).
+
+  The labels of record I are I % 20 and 99 - I % 100, so that a record with a wrong label is found.
+  """
+  random, files = np.random.RandomState(seed), {}
+  for labels, count in cifar100.LABELS.items():
+    names = ['%s %d' % (labels, number) for number in range(count)]
+    files[cifar100.NAMES[labels]] = ('\n'.join(names) + '\n').encode()
+  for name, count in zip(cifar100.PARTS, (train, test), strict=True):
+    data = random.randint(0, 256, (count, records.CIFAR100_RECORD_BYTES), dtype=np.uint8)
+    data[:, 0], data[:, 1] = np.arange(count) % 20, 99 - np.arange(count) % 100
+    files[name] = data.tobytes()
   return files
 
 
@@ -73,7 +89,7 @@ class Host(http.server.ThreadingHTTPServer):
     self.ranges = []  # the Range header of each request, or None
     self.served = 0   # bytes of body sent
     self.go = threading.Event()
-    self.url = 'http://127.0.0.1:%d/%s' % (self.server_port, download.ARCHIVE)
+    self.url = 'http://127.0.0.1:%d/%s' % (self.server_port, download.CIFAR10.archive)
 
   def __enter__(self):
     threading.Thread(target=self.serve_forever, args=[0.01], daemon=True).start()
@@ -151,12 +167,12 @@ class DownloadTestCase(tf.test.TestCase):
     super().setUp()
     self.data_dir = os.path.join(self.get_temp_dir(), 'data')
     self.directory = os.path.join(self.data_dir, records.DIRECTORY)
-    self.archive = os.path.join(self.data_dir, download.ARCHIVE)
+    self.archive = os.path.join(self.data_dir, download.CIFAR10.archive)
     self.part = self.archive + '.part'
     self.body = tarball(members_of(good_files()))
     self.sha256 = hashlib.sha256(self.body).hexdigest()
-    for name, value in (('ARCHIVE_BYTES', len(self.body)), ('ARCHIVE_SHA256', self.sha256),
-                        ('PAUSE_SECONDS', 0), ('BLOCK_BYTES', 1000)):
+    small = download.CIFAR10._replace(size=len(self.body), sha256=self.sha256)
+    for name, value in ('CIFAR10', small), ('PAUSE_SECONDS', 0), ('BLOCK_BYTES', 1000):
       self.enter_context(mock.patch.object(download, name, value))
     self.said = []
     self.enter_context(mock.patch.object(archive, 'say', self.said.append))
@@ -193,4 +209,4 @@ class DownloadTestCase(tf.test.TestCase):
   def assertSound(self):
     for name, content in good_files().items():
       self.assertEqual(self.read(os.path.join(self.directory, name)), content)
-    self.assertEqual(self.listing(), [records.DIRECTORY, download.ARCHIVE])
+    self.assertEqual(self.listing(), [records.DIRECTORY, download.CIFAR10.archive])
