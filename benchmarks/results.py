@@ -2,7 +2,8 @@
 
   python benchmarks/results.py
 
-benchmarks/results/ holds the raw numbers, one JSON line a run. The picture goes to docs/accuracy.png.
+benchmarks/results/ holds the raw numbers, one JSON line a run. The picture goes to
+docs/accuracy.png.
 """
 import os
 import statistics
@@ -55,15 +56,16 @@ def accuracy_table():
   """Returns the first table of docs/accuracy.md: list of lines."""
   short = [line for line in stored('two_minutes') if line['steps'] == RECOMMENDED]
   seconds = [line['seconds of the steps'] for line in short]
-  rows = [_row('`fast`, {:,} steps'.format(RECOMMENDED), str(len(short)), '%.0f (%.0f-%.0f)' % (
-      statistics.mean(seconds), min(seconds), max(seconds)),
-               *[mean_and_spread([line['views'][views] for line in short]) for views in '12'],
-               'not scored')]
+  rows = [_row(
+      f'`fast`, {RECOMMENDED:,} steps', str(len(short)),
+      '%.0f (%.0f-%.0f)' % (statistics.mean(seconds), min(seconds), max(seconds)),
+      *[mean_and_spread([line['views'][views] for line in short]) for views in '12'],
+      'not scored')]
   pace = seconds_a_step()
   for heading, name, paced in LONG_RUNS:
     found = [line for line in stored('recipes') if line['run'] == name]
     rows.append(_row(
-        heading, str(len(found)), '{:,.0f}'.format(pace[paced] * found[0]['step'][-1]),
+        heading, str(len(found)), f"{pace[paced] * found[0]['step'][-1]:,.0f}",
         *[mean_and_spread([line['views'][views] for line in found]) for views in ('1', '2', '18')]))
   return [_row('run', 'runs', 'seconds', '1 view', '2 views', '18 views'),
           '| --- ' * 6 + '|', *rows]
