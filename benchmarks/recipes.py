@@ -39,6 +39,7 @@ from cifar10_lib.training import run as trainer_run  # noqa: E402
 
 FLAGS = flags.FLAGS
 KEEP = 10000  # checkpoints of a run to keep: all, because each is a point of its curve
+RESULTS = 'results.jsonl'  # in --out: one line a finished run, as in benchmarks/results/
 SETTINGS = 'settings.json'  # beside the checkpoints: the settings at the start of a run
 
 
@@ -241,13 +242,16 @@ def check_paces(path, options):
 def run_all(options):
   """Makes every planned run that is not done; returns a dict from name to a list of results."""
   check_settings(options)  # checks all runs before the first, which may take hours
-  results = {}
+  results, stored = {}, os.path.join(options.out, RESULTS)
   for seed, name, recipe, directory in _planned_runs(options):
     os.makedirs(directory, exist_ok=True)
     runs.kept(os.path.join(directory, SETTINGS),
               functools.partial(_settings, recipe, directory, options))
-    last = runs.kept(os.path.join(directory, 'result.json'),
-                     functools.partial(run, recipe, directory, options))
+    key = {'run': name, 'score': options.score, 'seed': seed}
+    last = next((line for line in runs.read_lines(stored) if key.items() <= line.items()), None)
+    if last is None:
+      last = key | run(recipe, directory, options)
+      runs.add_line(stored, last)
     results.setdefault(name, []).append(last)
     print('seed %d %-28s %.4f' % (seed, name, last['precision'][-1]), flush=True)
   return results

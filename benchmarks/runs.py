@@ -50,3 +50,17 @@ def kept(path, run):
   if not os.path.exists(path):
     trainer_files.replace(path, json.dumps(run()))
   return read(path)
+
+
+def read_lines(path):
+  """Returns the objects of a file of JSON lines, a list; an empty one if it does not exist."""
+  if not os.path.exists(path):
+    return []
+  with open(path, encoding='utf-8') as file:
+    return [json.loads(line) for line in file]
+
+
+def add_line(path, result):
+  """Appends an object to a file of JSON lines."""
+  with open(path, 'a', encoding='utf-8') as file:
+    file.write(json.dumps(result) + '\n')

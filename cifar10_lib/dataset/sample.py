@@ -16,7 +16,7 @@ import pathlib
 import numpy as np
 
 from cifar10_lib.common.programs import Failure
-from cifar10_lib.dataset import archive, locking, records
+from cifar10_lib.dataset import archive, locking, picture_files, records
 
 SIDE = 32            # pixels; height and width of a picture
 RADIUS = (6.0, 9.0)  # pixels; least and greatest radius of a shape
@@ -166,3 +166,19 @@ def make_sample(data_dir, train_examples=10000, test_examples=2000, seed=0, num_
         _fill(directory, train_examples, test_examples, np.random.RandomState(seed))
   records.check_data(directory, num_classes)
   return directory
+
+
+def draw_pictures(directory, count=3, seed=1):
+  """Draws new pictures, each of another kind, into KIND.png files: pictures to recognise.
+
+  Args:
+    directory: directory to fill; made if necessary. A file of the same name is replaced.
+    count: number of pictures, at most 10.
+    seed: int; the sample data set of another seed holds other pictures.
+  """
+  random = np.random.RandomState(seed)
+  labels = random.permutation(len(KINDS))[:count].astype(np.uint8)
+  os.makedirs(directory, exist_ok=True)
+  for label, picture in zip(labels, _draw(random, labels), strict=True):
+    path = os.path.join(directory, list(KINDS)[label] + '.png')
+    picture_files.write(path, picture.transpose(1, 2, 0))

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from cifar10_lib.dataset import records, sample
+from cifar10_lib.dataset import picture_files, records, sample
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 
@@ -128,6 +128,18 @@ class SampleTest(tf.test.TestCase):
       for other in masks[:i]:
         for seen in other, other[:, ::-1]:
           self.assertGreater(np.mean(one != seen), 0.09)
+
+  def testDrawsNewPicturesToRecognise(self):
+    directory = os.path.join(self.get_temp_dir(), 'pictures')
+    sample.draw_pictures(directory, 4)
+    names = sorted(os.listdir(directory))
+    self.assertLen(names, 4)
+    self.assertContainsSubset([name.removesuffix('.png') for name in names], sample.KINDS)
+    _, known = load(self.make(), 'data_batch_1.bin')
+    for name in names:
+      picture = picture_files.read(os.path.join(directory, name))  # [32, 32, 3]
+      self.assertEqual(picture.shape, (32, 32, 3))
+      self.assertFalse((known == picture.transpose(2, 0, 1)).all(axis=(1, 2, 3)).any(), name)
 
 
 if __name__ == '__main__':
