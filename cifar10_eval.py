@@ -1,4 +1,4 @@
-"""Scores checkpoints on the test file, each once, as training writes them.
+r"""Scores checkpoints on the test file, each once, as training writes them.
 
   python cifar10_eval.py --data_dir cifar10_data/ --eval_dir cifar10_eval/ \
       --checkpoint_dir cifar10_train/

@@ -16,6 +16,8 @@ import threading
 
 from absl import app, flags
 
+from cifar10_lib.common import helping
+
 PATHS = ('data_dir', 'train_dir', 'eval_dir', 'checkpoint_dir', 'checkpoint_path', 'confusion_csv',
          'predictions_csv', 'save_input', 'export')  # flags that give a path
 MAX_PATH_BYTES = 3000  # Linux allows 4096, and names of files follow
@@ -107,9 +109,12 @@ def parse_flags(argv, arguments=False):
     arguments: whether arguments may stand before, between and after the flags.
 
   Raises:
-    SystemExit: with code 2 for wrong usage, with code 0 after --help.
+    SystemExit: with code 2 for wrong usage, with code 0 after --help and --helpfull.
   """
   flags.FLAGS.set_gnu_getopt(arguments)
+  if {'--help', '-help', '-h'}.intersection(argv[1:]):
+    print(helping.main_text())
+    sys.exit(0)
   try:
     rest = flags.FLAGS(argv)
     for name in PATHS:
@@ -117,7 +122,7 @@ def parse_flags(argv, arguments=False):
         flags.FLAGS[name].value = local_path(name, flags.FLAGS[name].value)
   except flags.Error as error:
     wrong_usage(error)
-  except SystemExit:  # absl exits with 1 after --help
+  except SystemExit:  # absl exits with 1 after --helpfull
     sys.exit(0)
   if len(rest) > 1 and not arguments:
     wrong_usage('unexpected argument %r: a flag is written --name=value' % rest[1])
