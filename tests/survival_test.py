@@ -153,13 +153,17 @@ class DamageTest(testing.TrainerTestCase):
 
   def testUnfinishedFilesOfADeadTrainerAreRemoved(self):
     names = ['model.ckpt-9.data-00000-of-00001.tempstate123', 'model.ckpt-9.meta.new',
-             'trainer.json.new', 'mine.tempstate1']
+             'model.ckpt-9.meta', 'model.ckpt-8.meta', 'model.ckpt-8.data-00000-of-00001',
+             'trainer.json.new', 'batches.meta.txt.new', 'mine.tempstate1', 'model.ckpt-7',
+             'model.ckpt-7.meta', 'mine-6.meta']
     for name in names:
       with open(os.path.join(self.train_dir, name), 'w'):
         pass
+    os.remove(os.path.join(self.train_dir, 'model.ckpt-1.index'))  # it was complete once
+    names += ['model.ckpt-1.meta', 'model.ckpt-1.data-00000-of-00001']
     self._run(cifar10_train.train, max_steps=3)
     self.assertEqual([name for name in names
-                      if os.path.exists(os.path.join(self.train_dir, name))], names[-1:])
+                      if os.path.exists(os.path.join(self.train_dir, name))], names[-6:])
 
 
 class TerminalTest(testing.TrainerTestCase):

@@ -34,20 +34,29 @@ def step_of(path):
   return int(match[1]) if match else -1
 
 
+def path_of(directory, step):
+  """Returns the path of the checkpoint of a step in a directory."""
+  return os.path.join(directory, '%s-%d' % (BASENAME, step))
+
+
 def exists(path):
   """Returns whether the files of a checkpoint are there."""
   return bool(os.path.exists(path + '.index') and glob.glob(glob.escape(path) + '.data-*'))
 
 
-def find_all(directory):
-  """Returns the paths of the checkpoints in a directory, by ascending step."""
+def _listed(directory):
+  """Returns the paths of the checkpoints that the file `checkpoint` lists."""
   try:
     state = tf.train.get_checkpoint_state(directory)
   except ValueError:  # truncated by a crash of the machine
     state = None
-  listed = state.all_model_checkpoint_paths if state else []
-  paths = [os.path.join(directory, os.path.basename(path)) for path in listed]
-  paths = [path for path in paths if exists(path)]
+  return [os.path.join(directory, os.path.basename(path))
+          for path in (state.all_model_checkpoint_paths if state else [])]
+
+
+def find_all(directory):
+  """Returns the paths of the checkpoints in a directory, by ascending step."""
+  paths = [path for path in _listed(directory) if exists(path)]
   if not paths:  # no list, or the list of another directory
     names = glob.glob(os.path.join(glob.escape(directory), BASENAME + '-*.index'))
     paths = [name[:-len('.index')] for name in names]
@@ -57,6 +66,21 @@ def find_all(directory):
 def find_latest(directory):
   """Returns the path of the checkpoint with the highest step in a directory, or None."""
   return next(reversed(find_all(directory)), None)
+
+
+def unfinished(directory):
+  """Returns the paths of all files that a writer left when it was killed during a save.
+
+  The .index comes last. A checkpoint without it was never complete, unless `checkpoint` lists it.
+  """
+  start = os.path.join(glob.escape(directory), BASENAME)
+  found = glob.glob(start + '-*.tempstate*') + glob.glob(start + '-*.meta.new')
+  listed = _listed(directory)
+  for file in glob.glob(start + '-*.meta') + glob.glob(start + '-*.data-*'):
+    path = re.sub(r'\.(meta|data-.*)$', '', file)
+    if path not in listed and not os.path.exists(path + '.index') and not os.path.exists(path):
+      found.append(file)  # a file called `path` is a checkpoint of TensorFlow before 1.0
+  return found
 
 
 def damage(path):

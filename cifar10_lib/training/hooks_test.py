@@ -1,5 +1,6 @@
 """Tests of the hooks of a training session."""
 import contextlib
+import glob
 import io
 import os
 import re
@@ -115,6 +116,35 @@ class HooksTest(tf.test.TestCase):
           listener.before_save(session, 30)
       weights.load([1.0, -1e30, 2.0], session)
       listener.before_save(session, 30)
+
+  def testGraphIsThereBeforeItsCheckpoint(self):
+    """A trainer may be killed at any moment: each checkpoint has its graph from the start."""
+    directory = self.get_temp_dir()
+    step = tf.train.get_or_create_global_step()
+    saver = tf.train.Saver(max_to_keep=2)
+    seen = []
+
+    def save(*args, save=saver.save, **kwargs):
+      meta, = sorted(glob.glob(os.path.join(directory, '*.meta')))[-1:]
+      self.assertFalse(os.path.exists(meta.replace('.meta', '.index')))
+      seen.append(os.path.basename(meta))
+      return save(*args, **kwargs)
+    scaffold = tf.train.Scaffold(saver=saver)
+    hook = tf.train.CheckpointSaverHook(
+        directory, save_steps=1, scaffold=scaffold, save_graph_def=False,
+        listeners=[hooks.MetaGraphListener(scaffold, directory)])
+    one_more = step.assign_add(1)
+    with mock.patch.object(saver, 'save', save), \
+         tf.train.MonitoredSession(tf.train.ChiefSessionCreator(scaffold), [hook]) as session:
+      for _ in range(3):
+        session.run(one_more)
+    self.assertEqual(seen, ['model.ckpt-%d.meta' % step for step in range(4)])
+    self.assertEqual(sorted(name for name in os.listdir(directory) if name.endswith('.meta')),
+                     seen[2:])  # the others were deleted with their checkpoints
+    with tf.Graph().as_default(), tf.Session() as session:
+      path = os.path.join(directory, 'model.ckpt-3')
+      tf.train.import_meta_graph(path + '.meta').restore(session, path)
+      self.assertEqual(session.run(tf.train.get_global_step()), 3)
 
   def testQueueThatStaysEmptyIsNamed(self):
     _queue_that_waits()

@@ -116,7 +116,8 @@ def save_hook(options, scaffold):
   return tf.train.CheckpointSaverHook(
       options.train_dir, save_secs, options.save_checkpoint_steps, scaffold=scaffold,
       save_graph_def=False,
-      listeners=[hooks.FiniteWeightsListener(), hooks.MetaGraphListener(scaffold)])
+      listeners=[hooks.FiniteWeightsListener(),
+                 hooks.MetaGraphListener(scaffold, options.train_dir)])
 
 
 def hyper_parameters(options, recipe):

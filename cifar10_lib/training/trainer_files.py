@@ -3,7 +3,6 @@
 Evaluators read them while the trainer writes.
 """
 import contextlib
-import glob
 import json
 import math
 import os
@@ -50,10 +49,10 @@ def remove_unfinished(directory):
 
   The caller holds the lock of the directory.
   """
-  for pattern in checkpoints.BASENAME + '-*.tempstate*', '*.meta.new', STATUS + '.new':
-    for path in glob.glob(os.path.join(glob.escape(directory), pattern)):
-      with contextlib.suppress(OSError):
-        os.remove(path)
+  ours = [os.path.join(directory, name + '.new') for name in (STATUS, records.META_FILE)]
+  for path in checkpoints.unfinished(directory) + ours:
+    with contextlib.suppress(OSError):
+      os.remove(path)
 
 
 def replace(path, content):
