@@ -14,8 +14,8 @@ from absl import flags  # noqa: E402
 HEAD = '''# All flags
 
 `--help` shows the flags that people use, `--helpfull` all of them. A misspelt flag or a value out
-of range ends a program at once, with exit code 2. `python docs/make_flags.py > docs/flags.md` writes
-this page.
+of range ends a program at once, with exit code 2. `python docs/make_flags.py > docs/flags.md`
+writes this page.
 '''
 SECTIONS = {
     'cifar10': 'Every program but `cifar10_convert.py`',
