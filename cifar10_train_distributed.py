@@ -21,6 +21,7 @@ a parameter server is lost, the chief restores all variables from the latest che
 `options` are the parsed flags, or anything with their names as attributes. `cluster` is a
 clusters.Cluster, `signals` what `stopping.catch_signals` yields.
 """
+import contextlib
 import logging
 import math
 import os
@@ -143,12 +144,13 @@ def _chief_hooks(options, scaffold):
           run.save_hook(options, scaffold)]
 
 
-def attempt(options, cluster, target, replicas, signals):
+def attempt(options, cluster, target, replicas, signals, rescue=None):
   """Builds the graph and trains until the end, or until a task is lost.
 
   Args:
     target: address of this process's tf.train.Server.
     replicas: as for `build`.
+    rescue: the chief's distributed.Rescue, for the time of the session.
 
   Raises:
     One of distributed.lost(): a task is gone.
@@ -158,23 +160,27 @@ def attempt(options, cluster, target, replicas, signals):
     if signals.number:  # creating and saving the variables would take seconds
       return
     session_hooks = run.step_hooks(options, signals, step, loss, cifar10.accuracy(), replicas or 1)
-    restore = None
+    restore, saving = None, contextlib.nullcontext()
     if cluster.is_chief:
       saver = checkpoints.build_saver(options.keep_checkpoints)
       restore = checkpoints.restorer(options.train_dir, saver)
       session_hooks += _chief_hooks(options, tf.train.Scaffold(saver=saver))
+      saving = rescue.using(session_hooks[-1]) if rescue else saving
     creator = distributed.SessionCreator(target, _config(options, cluster), restore,
                                          options.connect_timeout_secs, signals)
     if synchronous:
       session_hooks.append(distributed.SyncHook(synchronous, creator, len(cluster.workers)))
     session_hooks.append(hooks.FirstBatchHook(options.first_batch_secs, signals))
-    with tf.train.MonitoredSession(creator, session_hooks, run.GRACE_SECONDS) as session:
+    with tf.train.MonitoredSession(creator, session_hooks, run.GRACE_SECONDS) as session, saving:
       while not session.should_stop():
         session.run(step)
 
 
-def _work(options, cluster, target, signals):
-  """Trains as one worker, over as many attempts as it takes."""
+def _work(options, cluster, target, signals, rescue=None, save=None):
+  """Trains as one worker, over as many attempts as it takes.
+
+  `rescue` is for `attempt`, `save` for `clusters.watching`.
+  """
   replicas = aggregated(options, len(cluster.workers))
   # The tasks that this one depends on. If an update needs all gradients, the chief needs all tasks.
   needs_all = cluster.is_chief and replicas == len(cluster.workers)
@@ -182,10 +188,10 @@ def _work(options, cluster, target, signals):
   peers = [task for task in needed if task != cluster.task]
   seconds = options.connect_timeout_secs
   clusters.wait_for(cluster, peers, seconds, signals)
-  with clusters.watching(cluster, peers, seconds, signals, run.GRACE_SECONDS):
+  with clusters.watching(cluster, peers, seconds, signals, run.GRACE_SECONDS, save):
     while not signals.number:
       try:
-        attempt(options, cluster, target, replicas, signals)
+        attempt(options, cluster, target, replicas, signals, rescue)
         break
       except distributed.lost():
         print('Lost the session: a task was out of reach. Connecting anew.', flush=True)
@@ -198,7 +204,16 @@ def _train_as_chief(options, cluster, target, signals):
   names = cifar10_input.class_names(options.data_dir)
   with run.open_run(options, cifar10_train.recipe_of(options), signals, names) as training:
     if not training.finished:
-      _work(options, cluster, target, signals)
+      rescue = distributed.Rescue(target, _config(options, cluster))
+
+      def save():
+        try:
+          with run.failures('Saving in %s' % options.train_dir):
+            rescue.save()
+        finally:
+          training.report_end()
+          distributed.report_end(cluster, target)
+      _work(options, cluster, target, signals, rescue, save)
   return training.exit_code
 
 

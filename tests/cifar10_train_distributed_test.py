@@ -211,6 +211,43 @@ class EpochsTest(testing.SampleTestCase):
     self.assertEqual(cifar10_train.recipe_of(options).augment, 'crop:4..1,flip')
 
 
+class HangingStepTest(testing.TrainerTestCase):
+
+  def testTheChiefSavesAStepThatHangs(self):
+    """A signal comes while the other worker is gone. That worker makes 3 steps, in this process."""
+    addresses = local_cluster.free_addresses({'ps': 1, 'worker': 2})
+    server, chief, worker = (clusters.Cluster(addresses, *task)
+                             for task in (('ps', 0), ('worker', 0), ('worker', 1)))
+    servers = [tf.train.Server(tf.train.ClusterSpec(addresses), task.job, task.index)
+               for task in (server, worker)]
+    script = ('import cifar10_train_distributed as program; program.run.GRACE_SECONDS = 1; '
+              'program.programs.run(program.main)')
+    flags = dict(data_dir=self.data_dir, train_dir=self.train_dir, batch_size=4, log_frequency=1)
+    process = subprocess.Popen(
+        [sys.executable, '-c', script, *('--%s=%s' % flag for flag in flags.items())],
+        env=dict(os.environ, PYTHONPATH=os.path.dirname(PROGRAM), TF_CONFIG=json.dumps(
+            {'cluster': addresses, 'task': {'type': 'worker', 'index': 0}})),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=testing.default_signals)
+    self.addCleanup(process.kill)
+    self.addCleanup(process.stdout.close)
+    with contextlib.redirect_stdout(io.StringIO()):
+      program.attempt(_options(**flags, max_steps=3), worker, servers[1].target, 2,
+                      types.SimpleNamespace(number=None))
+    printed = ''
+    for line in process.stdout:
+      printed += line
+      if ': step 3, loss' in line:  # the next step waits for the other worker
+        process.send_signal(signal.SIGTERM)
+    self.assertEqual(process.wait(WAIT_SECONDS), 128 + signal.SIGTERM, printed)
+    self.assertRegex(printed, r'\nStopped at step 3 of \d+, saved in %s; run again to go on\.\n'
+                     % re.escape(self.train_dir))
+    self.assertNotIn('Traceback', printed)
+    self.assertEqual(_tensors(self.train_dir)['global_step'], 3)
+    self.assertEqual(trainer_files.read_status(self.train_dir)['state'], 'stopped')
+    self.assertTrue(os.path.exists(checkpoints.find_latest(self.train_dir) + '.meta'))
+
+
 class ClusterTest(testing.TrainerTestCase):
   """Runs clusters of real processes."""
 

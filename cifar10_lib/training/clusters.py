@@ -29,6 +29,7 @@ from cifar10_lib.training import isolation
 JOBS = 'chief', 'worker', 'ps'
 POLL_SECONDS = 0.5  # between two checks whether peers can be reached
 CONNECT_SECONDS = 2.0  # for one connection
+SAVE_SECONDS = 5  # for a last save before the process ends
 _ADDRESS = re.compile(r'^(\[[0-9a-fA-F:]+\]|[^\s:/]+):(\d{1,5})$')
 
 
@@ -171,14 +172,23 @@ def wait_for(cluster, tasks, seconds, signals=None):
       time.sleep(POLL_SECONDS)
 
 
-def _end(text, code):
-  """Ends the process at once: no thread of TensorFlow that hangs can hold this up."""
+def _end(text, code, save=None):
+  """Calls `save`, if given, and ends the process: no thread that hangs can hold this up."""
   print(text, file=sys.stderr, flush=True)
+  if save:
+    def try_to_save():
+      try:
+        save()
+      except Exception as error:  # the process ends whatever happens
+        print('Error: %s' % printable(str(error)), file=sys.stderr, flush=True)
+    thread = threading.Thread(target=try_to_save, daemon=True)
+    thread.start()
+    thread.join(SAVE_SECONDS)
   sys.stdout.flush()
   os._exit(code)
 
 
-def _watch(cluster, tasks, seconds, signals, grace_seconds, done):
+def _watch(cluster, tasks, seconds, signals, grace_seconds, save, done):
   """Does the work of `watching`, until the event `done`."""
   seen = dict.fromkeys(tasks, time.monotonic())
   signalled = None
@@ -192,11 +202,11 @@ def _watch(cluster, tasks, seconds, signals, grace_seconds, done):
     if signals.number:
       signalled = signalled or time.monotonic()
       if time.monotonic() - signalled > grace_seconds and not done.is_set():
-        _end('The step did not end within %g seconds.' % grace_seconds, 128 + signals.number)
+        _end('The step did not end within %g seconds.' % grace_seconds, 128 + signals.number, save)
 
 
 @contextlib.contextmanager
-def watching(cluster, tasks, seconds, signals, grace_seconds):
+def watching(cluster, tasks, seconds, signals, grace_seconds, save=None):
   """Ends the process if a peer is out of reach for too long, or if a step hangs after a signal.
 
   A step that waits for a lost machine would hang for ever without an exception.
@@ -206,10 +216,11 @@ def watching(cluster, tasks, seconds, signals, grace_seconds):
     seconds: longest time that one of them may be out of reach.
     signals: what `stopping.catch_signals` yields.
     grace_seconds: longest time that a step may take after a signal.
+    save: function to call in a thread before the process ends because of that; it has SAVE_SECONDS.
   """
   done = threading.Event()
-  threading.Thread(target=_watch, args=(cluster, tasks, seconds, signals, grace_seconds, done),
-                   daemon=True).start()
+  threading.Thread(target=_watch, args=(cluster, tasks, seconds, signals, grace_seconds, save,
+                                        done), daemon=True).start()
   try:
     yield
   finally:

@@ -90,17 +90,26 @@ import signal, sys, time, types
 from cifar10_lib.training import clusters
 cluster = clusters.Cluster({'ps': [sys.argv[1]], 'worker': ['x:1']}, 'worker', 0)
 signals = types.SimpleNamespace(number=int(sys.argv[2]) or None)
-with clusters.watching(cluster, cluster.servers, 0.5, signals, 0.5):
+clusters.SAVE_SECONDS = 1
+save = {'none': None, 'saves': lambda: print('saved'), 'fails': lambda: 1 // 0,
+        'hangs': lambda: time.sleep(100)}[sys.argv[3]]
+with clusters.watching(cluster, cluster.servers, 0.5, signals, 0.5, save):
   time.sleep(100)
 '''
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(clusters.__file__))))
+    late = '^The step did not end within 0.5 seconds.\n'
     with listening() as answering:
-      for address, number, code, text in (unused(), 0, 1, 'ps 0 at .* has been away for 0.5'), \
-          (answering, 15, 143, 'The step did not end within 0.5 seconds'):
-        done = subprocess.run([sys.executable, '-c', program, address, str(number)], cwd=root,
-                              capture_output=True, text=True, timeout=60, check=False)
-        self.assertEqual(done.returncode, code)
-        self.assertRegex(done.stderr, text)
+      for address, number, save, code, out, error in (
+          (unused(), 0, 'saves', 1, '', 'ps 0 at .* has been away for 0.5'),
+          (answering, 15, 'none', 143, '', late + '$'),
+          (answering, 2, 'saves', 130, 'saved\n', late + '$'),
+          (answering, 15, 'fails', 143, '', late + 'Error: [^\n]*zero\n$'),
+          (answering, 15, 'hangs', 143, '', late + '$')):
+        done = subprocess.run(
+            [sys.executable, '-c', program, address, str(number), save], cwd=root,
+            capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual((done.returncode, done.stdout), (code, out))
+        self.assertRegex(done.stderr, error)
 
 
 if __name__ == '__main__':

@@ -185,6 +185,33 @@ class SessionCreator:
       time.sleep(POLL_SECONDS)
 
 
+class Rescue:
+  """Saves the variables while a step of the chief hangs, because a worker is gone.
+
+  The variables are on the parameter servers. So another session of the same graph reaches them.
+  """
+
+  def __init__(self, target, config):
+    """Takes what a tf.Session of the chief takes."""
+    self._target, self._config, self._used = target, config, None
+
+  @contextlib.contextmanager
+  def using(self, hook):
+    """Makes `save` use this tf.train.CheckpointSaverHook of the default graph, in the block."""
+    self._used = hook, tf.get_default_graph()
+    try:
+      yield
+    finally:
+      self._used = None
+
+  def save(self):
+    """Saves a checkpoint, unless the step is saved already, or no session has begun."""
+    if self._used:
+      hook, graph = self._used
+      with graph.as_default(), tf.Session(self._target, config=self._config) as session:
+        hook.end(session)
+
+
 def is_no_lost_session(record):
   """Logging filter: drops TensorFlow's report of a lost session. The trainer prints its own."""
   return 'when attempting to close the session' not in record.getMessage()

@@ -32,6 +32,7 @@ class Run:
     self.latest, self.damaged = checkpoints.find_sound(options.train_dir)
     self.step = checkpoints.step_of(self.latest) if self.latest else 0
     self.exit_code = 0
+    self.details = {}  # of the status for evaluators
 
   @property
   def finished(self):
@@ -44,6 +45,17 @@ class Run:
       print('Nothing to do: %s is at step %d of %d; --max_steps counts all steps.'
             % (self.latest, self.step, self.options.max_steps))
     return self.finished
+
+  def report_end(self):
+    """Prints how training ended, writes the status and sets the exit code."""
+    latest = checkpoints.find_latest(self.options.train_dir)
+    state, self.exit_code = _verdict(self.options, latest, self.signals)
+    with contextlib.suppress(OSError):  # a full disk does not change the verdict
+      self.write_status(state)
+
+  def write_status(self, state):
+    """Writes how training stands, for evaluators, as `trainer_files.write_status` does."""
+    trainer_files.write_status(self.options.train_dir, state, **self.details)
 
   def scaffold(self):
     """Returns a tf.train.Scaffold that starts from the latest checkpoint, if there is one."""
@@ -190,19 +202,17 @@ def open_run(options, recipe, signals, names):
           flush=True)
     trainer_files.keep_names(directory, names)
     name = trainer_files.read_status(directory).get('run') or _run_name(directory)
-    details = {'max_steps': options.max_steps, 'run': name,
-               'hparams': hyper_parameters(options, recipe)}
-    trainer_files.write_status(directory, 'training', **details)
-    state = 'failed'
+    run.details = {'max_steps': options.max_steps, 'run': name,
+                   'hparams': hyper_parameters(options, recipe)}
+    run.write_status('training')
     try:
       yield run
-      latest = checkpoints.find_latest(directory)
-      state, run.exit_code = _verdict(options, latest, signals)
-    finally:
-      if state == 'failed':
-        trainer_files.remove_unfinished(directory)  # a full disk may have room for the status then
+      run.report_end()
+    except BaseException:
+      trainer_files.remove_unfinished(directory)  # a full disk may have room for the status then
       with contextlib.suppress(OSError):  # the error that ended training is the one to report
-        trainer_files.write_status(directory, state, **details)
+        run.write_status('failed')
+      raise
 
 
 @contextlib.contextmanager
