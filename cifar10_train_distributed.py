@@ -39,7 +39,7 @@ from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.network import precision
 from cifar10_lib.training import (
     checkpoints, clusters, distributed, hooks, local_cluster, recipes, run,
-    stopping)
+    stopping, transfer)
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('local', None, 'Start a cluster on this machine, as in ps:1,worker:2.')
@@ -135,12 +135,13 @@ def _chief_hooks(options, scaffold):
           run.save_hook(options, scaffold)]
 
 
-def attempt(options, cluster, target, replicas, signals):
+def attempt(options, cluster, target, replicas, signals, source=None):
   """Builds the graph and trains until the end, or until a task is lost.
 
   Args:
     target: address of this process's tf.train.Server.
     replicas: as for `build`.
+    source: as for `transfer.starter`; the chief uses it.
 
   Raises:
     distributed.SessionLost, or an error of distributed.OUT_OF_REACH: a task is gone.
@@ -153,7 +154,7 @@ def attempt(options, cluster, target, replicas, signals):
     restore = None
     if cluster.is_chief:
       saver = checkpoints.build_saver(options.keep_checkpoints)
-      restore = checkpoints.restorer(options.train_dir, saver)
+      restore = transfer.starter(options.train_dir, saver, source)
       session_hooks += _chief_hooks(options, tf.train.Scaffold(saver=saver))
     creator = distributed.SessionCreator(target, _config(options, cluster), restore,
                                          options.connect_timeout_secs, signals)
@@ -165,7 +166,7 @@ def attempt(options, cluster, target, replicas, signals):
         session.run(step)
 
 
-def _work(options, cluster, target, signals):
+def _work(options, cluster, target, signals, source=None):
   """Trains as one worker, over as many attempts as it takes."""
   replicas = aggregated(options, len(cluster.workers))
   # The tasks that this one depends on. If an update needs all gradients, the chief needs all tasks.
@@ -177,7 +178,7 @@ def _work(options, cluster, target, signals):
   with clusters.watching(cluster, peers, seconds, signals, run.GRACE_SECONDS):
     while not signals.number:
       try:
-        attempt(options, cluster, target, replicas, signals)
+        attempt(options, cluster, target, replicas, signals, source)
         break
       except (distributed.SessionLost, *distributed.OUT_OF_REACH):
         print('Lost the session: a task was out of reach. Connecting anew.', flush=True)
@@ -190,7 +191,7 @@ def _train_as_chief(options, cluster, target, signals):
   names = cifar10_input.class_names(options.data_dir)
   with run.open_run(options, cifar10_train.recipe_of(options), signals, names) as training:
     if not training.finished:
-      _work(options, cluster, target, signals)
+      _work(options, cluster, target, signals, training.source)
   return training.exit_code
 
 
