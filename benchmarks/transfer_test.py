@@ -81,7 +81,7 @@ class RunsTest(testing.DirectoryTestCase):
       self.calls.append((name, flags))
       if name == 'cifar10_train.py':
         self.right = 7 if flags['init_from'] else 4
-        self.right += flags['max_steps'] == transfer.CANDIDATES[1].max_steps
+        self.right += (flags['max_steps'], flags['learning_rate']) == transfer.CANDIDATES[3][1:]
         return 'Starting from there' if flags['init_from'] else 'Starting in'
       return SCORE % (self.right, self.right)
     with mock.patch.object(transfer, 'program', program), \
@@ -106,10 +106,10 @@ class RunsTest(testing.DirectoryTestCase):
 
   def testTableUsesTheChosenFlags(self):
     with self.programs():
-      self.assertEqual(transfer.choose(100, self.results()), transfer.CANDIDATES[1])
+      self.assertEqual(transfer.choose(100, self.results()), transfer.CANDIDATES[3])
       row = transfer.row(100, 2, self.results())
     self.assertEqual(row, '| 100 | 50.0 ± 0.0 | 80.0 ± 0.0 | 30.0 ± 0.0 | '
-                          '`--recipe=fast --max_steps=1000` |')
+                          '`--recipe=fast --max_steps=1000 --learning_rate=0.01` |')
     self.assertEqual(transfer.spread([0.5, 0.6, 0.7]), '60.0 ± 10.0')
 
   def testStartThatTookNothingIsAFailure(self):
