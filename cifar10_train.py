@@ -22,6 +22,9 @@ from cifar10_lib.training import run, stopping
 FLAGS = flags.FLAGS
 flags.DEFINE_string('train_dir', '/tmp/cifar10_train',
                     'Directory of checkpoints and events; training goes on from what is there.')
+flags.DEFINE_string('init_from', None,
+                    'Start a new run from the layers of another one: its --train_dir, or the path '
+                    'of a checkpoint. The last layer is taken only if the classes are the same.')
 flags.DEFINE_integer('max_steps', cifar10.MAX_STEPS,
                      'Steps in total, over all starts; if not given, the number of the --recipe '
                      '(%s).' % ', '.join('%s: %d' % (name, recipe().max_steps)

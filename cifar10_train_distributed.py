@@ -27,6 +27,8 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 from absl import flags
 
@@ -40,7 +42,7 @@ from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.network import precision
 from cifar10_lib.training import (
     checkpoints, clusters, distributed, hooks, local_cluster, recipes, run,
-    stopping)
+    stopping, transfer)
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('local', None, 'Start a cluster on this machine, as in ps:1,worker:2.')
@@ -144,13 +146,20 @@ def _chief_hooks(options, scaffold):
           run.save_hook(options, scaffold)]
 
 
-def attempt(options, cluster, target, replicas, signals, rescue=None):
+class Chief(NamedTuple):
+  """What only the chief has for its attempts to train."""
+  source: str | None  # as for `transfer.starter`
+  rescue: distributed.Rescue  # saves from a second session while the first one hangs
+  save: Callable  # as for `clusters.watching`: uses `rescue`
+
+
+def attempt(options, cluster, target, replicas, signals, chief=None):
   """Builds the graph and trains until the end, or until a task is lost.
 
   Args:
     target: address of this process's tf.train.Server.
     replicas: as for `build`.
-    rescue: the chief's distributed.Rescue, for the time of the session.
+    chief: a Chief, if this process is the chief.
 
   Raises:
     One of distributed.lost(): a task is gone.
@@ -163,9 +172,9 @@ def attempt(options, cluster, target, replicas, signals, rescue=None):
     restore, saving = None, contextlib.nullcontext()
     if cluster.is_chief:
       saver = checkpoints.build_saver(options.keep_checkpoints)
-      restore = checkpoints.restorer(options.train_dir, saver)
+      restore = transfer.starter(options.train_dir, saver, chief.source)
       session_hooks += _chief_hooks(options, tf.train.Scaffold(saver=saver))
-      saving = rescue.using(session_hooks[-1]) if rescue else saving
+      saving = chief.rescue.using(session_hooks[-1])
     creator = distributed.SessionCreator(target, _config(options, cluster), restore,
                                          options.connect_timeout_secs, signals)
     if synchronous:
@@ -176,11 +185,8 @@ def attempt(options, cluster, target, replicas, signals, rescue=None):
         session.run(step)
 
 
-def _work(options, cluster, target, signals, rescue=None, save=None):
-  """Trains as one worker, over as many attempts as it takes.
-
-  `rescue` is for `attempt`, `save` for `clusters.watching`.
-  """
+def _work(options, cluster, target, signals, chief=None):
+  """Trains as one worker, over as many attempts as it takes; `chief` is as for `attempt`."""
   replicas = aggregated(options, len(cluster.workers))
   # The tasks that this one depends on. If an update needs all gradients, the chief needs all tasks.
   needs_all = cluster.is_chief and replicas == len(cluster.workers)
@@ -188,10 +194,11 @@ def _work(options, cluster, target, signals, rescue=None, save=None):
   peers = [task for task in needed if task != cluster.task]
   seconds = options.connect_timeout_secs
   clusters.wait_for(cluster, peers, seconds, signals)
-  with clusters.watching(cluster, peers, seconds, signals, run.GRACE_SECONDS, save):
+  with clusters.watching(cluster, peers, seconds, signals, run.GRACE_SECONDS,
+                         chief and chief.save):
     while not signals.number:
       try:
-        attempt(options, cluster, target, replicas, signals, rescue)
+        attempt(options, cluster, target, replicas, signals, chief)
         break
       except distributed.lost():
         print('Lost the session: a task was out of reach. Connecting anew.', flush=True)
@@ -213,7 +220,7 @@ def _train_as_chief(options, cluster, target, signals):
         finally:
           training.report_end()
           distributed.report_end(cluster, target)
-      _work(options, cluster, target, signals, rescue, save)
+      _work(options, cluster, target, signals, Chief(training.source, rescue, save))
   return training.exit_code
 
 

@@ -143,7 +143,7 @@ class TrainTest(testing.TrainerTestCase):
     expected = {**recipes.fast(2)._asdict(), 'recipe': 'fast', 'max_steps': 2,
                 'batch_size': BATCH_SIZE, 'use_fp16': False,
                 'validation_examples': 0, 'seed': None, 'num_gpus': None, 'sync': None,
-                'replicas_to_aggregate': None}
+                'replicas_to_aggregate': None, 'init_from': None}
     self.assertEqual(status['hparams'], expected)
     steps = [step for step, tag in _events(self.train_dir)
              if tag == '_hparams_/session_start_info']

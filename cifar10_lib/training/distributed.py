@@ -139,7 +139,7 @@ class SessionCreator:
 
     Args:
       config: a ConfigProto.
-      restore: function that takes a session, as `checkpoints.restorer` returns it; None for a
+      restore: function that takes a session, as `transfer.starter` returns it; None for a
         worker that is not the chief.
       seconds: time to wait for the chief.
     """

@@ -18,7 +18,7 @@ from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.dataset import records
 from cifar10_lib.network import precision
 from cifar10_lib.reporting import report
-from cifar10_lib.training import checkpoints, hooks, stopping, trainer_files
+from cifar10_lib.training import checkpoints, hooks, stopping, trainer_files, transfer
 
 GRACE_SECONDS = 10  # for threads to end after training; one may hang in a read
 
@@ -27,9 +27,13 @@ class Run:
   """A run of training in one directory."""
 
   def __init__(self, options, signals):
-    """Finds the latest sound checkpoint; raises Failure if all are damaged."""
+    """Finds the checkpoint to start from: the latest sound one, or the `source` of --init_from.
+
+    Raises Failure if all checkpoints are damaged.
+    """
     self.options, self.signals = options, signals
     self.latest, self.damaged = checkpoints.find_sound(options.train_dir)
+    self.source = transfer.find(options.init_from, options.train_dir, self.latest)
     self.step = checkpoints.step_of(self.latest) if self.latest else 0
     self.exit_code = 0
     self.details = {}  # of the status for evaluators
@@ -58,14 +62,14 @@ class Run:
     trainer_files.write_status(self.options.train_dir, state, **self.details)
 
   def scaffold(self):
-    """Returns a tf.train.Scaffold that starts from the latest checkpoint, if there is one."""
+    """Returns a tf.train.Scaffold that starts from the latest checkpoint or from `source`."""
     saver = checkpoints.build_saver(self.options.keep_checkpoints)
-    restore = checkpoints.restorer(self.options.train_dir, saver)
+    start = transfer.starter(self.options.train_dir, saver, self.source)
     # The names of uninitialised variables. This process initialises all variables, so the list is
     # empty. By default, 120 ops compute it in two runs before the first step.
     uninitialised = tf.constant([], tf.string, name='no_uninitialised_variables')
     return tf.train.Scaffold(
-        saver=saver, init_fn=lambda _, session: restore(session),
+        saver=saver, init_fn=lambda _, session: start(session),
         ready_op=uninitialised, ready_for_local_init_op=uninitialised)
 
   def session_hooks(self, step, loss, accuracy, scaffold, towers=1):
@@ -139,7 +143,7 @@ def hyper_parameters(options, recipe):
   """
   given = {name: getattr(options, name, None) for name in (
       'recipe', 'batch_size', 'num_gpus', 'sync', 'replicas_to_aggregate', 'use_fp16',
-      'validation_examples', 'seed')}
+      'validation_examples', 'seed', 'init_from')}
   return given | recipe._asdict()
 
 
@@ -200,10 +204,14 @@ def open_run(options, recipe, signals, names):
       return
     print('Continuing from %s.' % run.latest if run.latest else 'Starting in %s.' % directory,
           flush=True)
+    status, hparams = trainer_files.read_status(directory), hyper_parameters(options, recipe)
+    if run.latest:  # the start of this run counts, not the flag of today
+      hparams['init_from'] = status.get('hparams', {}).get('init_from')
+      if options.init_from:
+        print('--init_from=%s is not used, because the run has begun already.' % options.init_from)
     trainer_files.keep_names(directory, names)
-    name = trainer_files.read_status(directory).get('run') or _run_name(directory)
-    run.details = {'max_steps': options.max_steps, 'run': name,
-                   'hparams': hyper_parameters(options, recipe)}
+    run.details = {'max_steps': options.max_steps, 'hparams': hparams,
+                   'run': status.get('run') or _run_name(directory)}
     run.write_status('training')
     try:
       yield run
