@@ -1,0 +1,118 @@
+"""Decides which pictures are for training, which for the test, and which are left out.
+
+`pictures` is a list of folders.Picture [N]. A number is a place in it.
+"""
+from typing import NamedTuple
+
+import numpy as np
+
+from cifar10_lib.common.programs import Failure, printable
+from cifar10_lib.dataset import folders, records
+
+MAX_NAMED = 5  # groups of pictures that are named
+
+
+class Split(NamedTuple):
+  """The numbers of pictures by what becomes of them."""
+  train: np.ndarray  # int64, in random order
+  test: np.ndarray  # int64, in random order
+  copies: list  # of (first, copy): the same picture twice in a class; the first is kept
+  contradictory: list  # of lists: the same picture in several classes; none is kept
+
+
+def _distinct(pictures, digests):
+  """Returns the numbers of the pictures to keep, int64, and `copies` and `contradictory` of Split.
+
+  Files that are the same have the same pixels, so that comparing pixels finds both kinds.
+  """
+  same = {}
+  for number, digest in enumerate(digests):
+    same.setdefault(digest, []).append(number)
+  kept, copies, contradictory = [], [], []
+  for numbers in same.values():
+    if len({pictures[number].label for number in numbers}) > 1:
+      contradictory.append(numbers)
+    else:
+      kept.append(numbers[0])
+      copies += [(numbers[0], number) for number in numbers[1:]]
+  return np.array(kept, np.int64), copies, contradictory
+
+
+def _require_both(found, trains, tests):
+  """Raises Failure unless each class has pictures for training and for the test, and enough."""
+  short = [label for label in range(len(found.names))
+           if not (len(trains[label]) and len(tests[label]))]
+  if short:
+    label = short[0]
+    counts = len(trains[label]), len(tests[label])
+    has = 'has %d pictures, and needs one for training and one for the test' % sum(counts)
+    if found.is_split:
+      has = 'has %d pictures for training and %d for the test, and needs one of each' % counts
+    more = ' (and %d more classes)' % (len(short) - 1) if len(short) > 1 else ''
+    raise Failure("Class '%s'%s %s. Files that cannot be read, copies and pictures that stand in "
+                  'two classes do not count. Add pictures, or remove the folder.' % (
+                      found.names[label], more, has))
+  total, files = sum(map(len, trains)), len(records.TRAIN_FILES)
+  if total < files:
+    raise Failure('%d pictures are too few for training: each of the %d training files needs one. '
+                  'Add pictures.' % (total, files))
+
+
+def by_class(pictures, numbers, count):
+  """Returns the numbers, int64 [M], of pictures by label: a list of `count` arrays."""
+  labels = np.array([pictures[number].label for number in numbers])
+  return [numbers[labels == label] for label in range(count)]
+
+
+def split(pictures, digests, found, test_share, seed):
+  """Decides which pictures are for training and which for the test.
+
+  A picture that repeats another one of its class, pixel for pixel, is left out; where the split is
+  given, the test keeps it. A picture that stands in several classes is left out of all, because
+  nothing says which class is right.
+
+  Args:
+    pictures: those that could be read, in the order of `found`.
+    digests: list of bytes [N], equal where all pixels are.
+    found: the folders.Found that they come from.
+    test_share: share of each class for the test where no split is given, 0 to 1. Each class has at
+      least one picture in both.
+    seed: int, 0 to 2**32 - 1, for the draw and for the order.
+
+  Returns:
+    A Split.
+
+  Raises:
+    Failure: a class has too few pictures, or all together have.
+  """
+  random = np.random.RandomState(seed)  # NumPy's policy freezes its stream
+  kept, copies, contradictory = _distinct(pictures, digests)
+  trains, tests = [], []
+  for mine in by_class(pictures, kept, len(found.names)):
+    tested = np.array([pictures[number].part == folders.TEST for number in mine], bool)
+    if not found.is_split:
+      count = max(1, min(round(test_share * len(mine)), len(mine) - 1))
+      tested[random.permutation(len(mine))[:count]] = True
+    trains.append(mine[~tested])
+    tests.append(mine[tested])
+  _require_both(found, trains, tests)
+  train, test = (random.permutation(np.concatenate(parts)) for parts in (trains, tests))
+  return Split(train, test, copies, contradictory)
+
+
+def left_out(pictures, chosen):
+  """Returns lines that say which pictures a Split leaves out, and why (list of str)."""
+  def path(number):
+    return printable(pictures[number].path, 300)
+
+  lines = []
+  if chosen.copies:
+    first, copy = chosen.copies[0]
+    lines.append('copies of other pictures of their class: %d, such as %s of %s' % (
+        len(chosen.copies), path(copy), path(first)))
+  if chosen.contradictory:
+    groups = [' = '.join(map(path, numbers[:MAX_NAMED]))
+              for numbers in chosen.contradictory[:MAX_NAMED]]
+    lines.append('pictures that stand in several classes: %d, such as %s' % (
+        sum(map(len, chosen.contradictory)), ', '.join(groups)))
+  return lines
