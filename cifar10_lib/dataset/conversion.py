@@ -1,5 +1,6 @@
 """Turns picture files into the files of a data set, in steps that a program shows.
 
+  require_new  makes sure that nothing is overwritten
   creating     makes the new directory, which appears at its final name at the end
   read         opens and shrinks pictures, a few at a time, in order
   Spool        keeps their records in a file, so that memory does not grow with their number
@@ -46,6 +47,8 @@ def require_new(data_dir, source):
 @contextlib.contextmanager
 def creating(data_dir, source, count):
   """Yields an empty directory that becomes DATA_DIR/cifar-10-batches-bin if the block succeeds.
+
+  A program calls `require_new` first, before it searches and before anything is made.
 
   Args:
     data_dir: directory to fill; made if necessary.

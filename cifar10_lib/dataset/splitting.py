@@ -9,7 +9,7 @@ import numpy as np
 from cifar10_lib.common.programs import Failure, printable
 from cifar10_lib.dataset import folders, records
 
-MAX_NAMED = 5  # groups of pictures that are named
+MAX_NAMED = 5  # classes, groups of pictures and pictures in a group that are named
 
 
 class Split(NamedTuple):
@@ -43,19 +43,18 @@ def _require_both(found, trains, tests):
   short = [label for label in range(len(found.names))
            if not (len(trains[label]) and len(tests[label]))]
   if short:
-    label = short[0]
-    counts = len(trains[label]), len(tests[label])
-    has = 'has %d pictures, and needs one for training and one for the test' % sum(counts)
-    if found.is_split:
-      has = 'has %d pictures for training and %d for the test, and needs one of each' % counts
-    more = ' (and %d more classes)' % (len(short) - 1) if len(short) > 1 else ''
-    raise Failure("Class '%s'%s %s. Files that cannot be read, copies and pictures that stand in "
-                  'two classes do not count. Add pictures, or remove the folder.' % (
-                      found.names[label], more, has))
+    has = ["'%s' has %s" % (found.names[label], '%d for training and %d for the test' % (
+        len(trains[label]), len(tests[label])) if found.is_split else
+        len(trains[label]) + len(tests[label])) for label in short[:MAX_NAMED]]
+    raise Failure('Too few pictures: %s. Each class needs one for training and one for the test. '
+                  'Files that cannot be read, copies and pictures that stand in two classes do not '
+                  'count. Add pictures, or remove the folder.' % ', '.join(
+                      has + ['and so on'] * (len(short) > MAX_NAMED)))
   total, files = sum(map(len, trains)), len(records.TRAIN_FILES)
   if total < files:
-    raise Failure('%d pictures are too few for training: each of the %d training files needs one. '
-                  'Add pictures.' % (total, files))
+    raise Failure('Too few pictures for training: %d. Each of the %d training files needs one. Add '
+                  'pictures%s.' % (total, files,
+                                   '' if found.is_split else ', or give a smaller --test_share'))
 
 
 def by_class(pictures, numbers, count):
