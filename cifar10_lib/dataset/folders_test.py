@@ -30,7 +30,8 @@ class FoldersTest(testing.DirectoryTestCase):
     self.assertEqual(str(caught.exception).replace(self.directory, 'DIR'), expected)
 
   def testClassesAreSortedByCodePoints(self):
-    self.make('b/2.png', 'b/10.PNG', 'b/sub/1.jpeg', 'a/x.webp', 'Z/y.gif', '中文/p.bmp', '-x/q.jpg')
+    self.make('b/2.png', 'b/10.PNG', 'b/sub/1.jpeg', 'a/x.webp', 'Z/y.gif', '中文/p.bmp',
+              '-x/q.jpg')
     found = self.find()
     self.assertEqual(found.names, ['-x', 'Z', 'a', 'b', '中文'])
     self.assertEqual([(os.path.relpath(path, self.directory), label, part)

@@ -38,29 +38,51 @@ def _distinct(pictures, digests):
   return np.array(kept, np.int64), copies, contradictory
 
 
-def _require_both(found, trains, tests):
-  """Raises Failure unless each class has pictures for training and for the test, and enough."""
-  short = [label for label in range(len(found.names))
-           if not (len(trains[label]) and len(tests[label]))]
-  if short:
-    has = ["'%s' has %s" % (found.names[label], '%d for training and %d for the test' % (
-        len(trains[label]), len(tests[label])) if found.is_split else
-        len(trains[label]) + len(tests[label])) for label in short[:MAX_NAMED]]
-    raise Failure('Too few pictures: %s. Each class needs one for training and one for the test. '
-                  'Files that cannot be read, copies and pictures that stand in two classes do not '
-                  'count. Add pictures, or remove the folder.' % ', '.join(
-                      has + ['and so on'] * (len(short) > MAX_NAMED)))
-  total, files = sum(map(len, trains)), len(records.TRAIN_FILES)
-  if total < files:
-    raise Failure('Too few pictures for training: %d. Each of the %d training files needs one. Add '
-                  'pictures%s.' % (total, files,
-                                   '' if found.is_split else ', or give a smaller --test_share'))
-
-
 def by_class(pictures, numbers, count):
   """Returns the numbers, int64 [M], of pictures by label: a list of `count` arrays."""
   labels = np.array([pictures[number].label for number in numbers])
   return [numbers[labels == label] for label in range(count)]
+
+
+def left_out(pictures, chosen):
+  """Returns texts that say which pictures a Split leaves out, and why (list of str)."""
+  def path(number):
+    return printable(pictures[number].path, 300)
+
+  texts = []
+  if chosen.copies:
+    first, copy = chosen.copies[0]
+    texts.append('copies of other pictures of their class: %d, such as %s of %s' % (
+        len(chosen.copies), path(copy), path(first)))
+  if chosen.contradictory:
+    groups = [' = '.join(map(path, numbers[:MAX_NAMED]))
+              for numbers in chosen.contradictory[:MAX_NAMED]]
+    texts.append('pictures that stand in several classes: %d, such as %s' % (
+        sum(map(len, chosen.contradictory)), ', '.join(groups)))
+  return texts
+
+
+def _require_enough(pictures, found, chosen):
+  """Raises Failure unless a Split has pictures of each class on both sides, and for each file."""
+  trains, tests = (list(map(len, by_class(pictures, numbers, len(found.names))))
+                   for numbers in (chosen.train, chosen.test))
+  not_counted = 'Not counted: %s.' % '; '.join(
+      ['files that cannot be read'] + left_out(pictures, chosen))
+  short = []
+  for name, train, test in zip(found.names, trains, tests, strict=True):
+    if not (train and test):
+      short.append("'%s' has %s" % (name, '%d for training and %d for the test' % (train, test)
+                                    if found.is_split else train + test))
+  if short:
+    raise Failure('Too few pictures: %s%s. Each class needs one for training and one for the test. '
+                  'Add pictures, or remove the folder. %s' % (
+                      ', '.join(short[:MAX_NAMED]), ', and so on' * (len(short) > MAX_NAMED),
+                      not_counted))
+  if sum(trains) < len(records.TRAIN_FILES):
+    raise Failure('Too few pictures for training: %d. Each of the %d training files needs one. Add '
+                  'pictures%s. %s' % (
+                      sum(trains), len(records.TRAIN_FILES),
+                      '' if found.is_split else ', or give a smaller --test_share', not_counted))
 
 
 def split(pictures, digests, found, test_share, seed):
@@ -94,24 +116,7 @@ def split(pictures, digests, found, test_share, seed):
       tested[random.permutation(len(mine))[:count]] = True
     trains.append(mine[~tested])
     tests.append(mine[tested])
-  _require_both(found, trains, tests)
   train, test = (random.permutation(np.concatenate(parts)) for parts in (trains, tests))
-  return Split(train, test, copies, contradictory)
-
-
-def left_out(pictures, chosen):
-  """Returns lines that say which pictures a Split leaves out, and why (list of str)."""
-  def path(number):
-    return printable(pictures[number].path, 300)
-
-  lines = []
-  if chosen.copies:
-    first, copy = chosen.copies[0]
-    lines.append('copies of other pictures of their class: %d, such as %s of %s' % (
-        len(chosen.copies), path(copy), path(first)))
-  if chosen.contradictory:
-    groups = [' = '.join(map(path, numbers[:MAX_NAMED]))
-              for numbers in chosen.contradictory[:MAX_NAMED]]
-    lines.append('pictures that stand in several classes: %d, such as %s' % (
-        sum(map(len, chosen.contradictory)), ', '.join(groups)))
-  return lines
+  chosen = Split(train, test, copies, contradictory)
+  _require_enough(pictures, found, chosen)
+  return chosen

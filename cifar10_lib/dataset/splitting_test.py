@@ -90,26 +90,31 @@ class SplittingTest(tf.test.TestCase):
         'pictures that stand in several classes: 5, such as 0/0 = 0/1 = 1/0, 0/2 = 1/8'])
 
   def testAClassNeedsAPictureInBoth(self):
-    rest = ('. Each class needs one for training and one for the test. Files that cannot be read, '
-            'copies and pictures that stand in two classes do not count. Add pictures, or remove '
-            'the folder.')
+    rest = ('. Each class needs one for training and one for the test. Add pictures, or remove the '
+            'folder. Not counted: files that cannot be read')
     one = found_of((0, '', 9), (1, '', 1))
-    self.assertFails("Too few pictures: 'class 1' has 1" + rest, one)
+    self.assertFails("Too few pictures: 'class 1' has 1%s." % rest, one)
     two = found_of((0, '', 2), (1, '', 9), (3, '', 1))
-    self.assertFails("Too few pictures: 'class 0' has 1, 'class 2' has 0, 'class 3' has 1" + rest,
-                     two, same=[(0, 1)])
+    copies = '; copies of other pictures of their class: 1, such as '
+    self.assertFails("Too few pictures: 'class 0' has 1, 'class 2' has 0, 'class 3' has 1%s%s0/1 "
+                     'of 0/0.' % (rest, copies), two, same=[(0, 1)])
     many = found_of(*[(label, '', 1) for label in range(7)])
-    self.assertFails('Too few pictures: %s, and so on%s' % (
+    self.assertFails('Too few pictures: %s, and so on%s.' % (
         ', '.join("'class %d' has 1" % label for label in range(5)), rest), many)
     given = found_of((0, 'test', 9), (1, 'test', 1), (0, 'train', 9), (1, 'train', 1))
-    self.assertFails("Too few pictures: 'class 1' has 0 for training and 1 for the test" + rest,
-                     given, same=[(9, 19)])
+    self.assertFails("Too few pictures: 'class 1' has 0 for training and 1 for the test%s%s"
+                     'train1/1 of test1/0.' % (rest, copies), given, same=[(9, 19)])
+    self.assertFails("Too few pictures: 'class 0' has 0, 'class 1' has 0%s; pictures that stand in "
+                     'several classes: 2, such as 0/0 = 1/0.' % rest,
+                     found_of((0, '', 1), (1, '', 1)), same=[(0, 1)])
 
   def testEachTrainingFileNeedsAPicture(self):
-    text = 'Too few pictures for training: 4. Each of the 5 training files needs one. Add pictures'
-    self.assertFails(text + ', or give a smaller --test_share.', found_of((0, '', 3), (1, '', 3)))
-    self.assertFails(text + '.', found_of((0, 'test', 1), (1, 'test', 1), (0, 'train', 2),
-                                          (1, 'train', 2)))
+    start = 'Too few pictures for training: 4. Each of the 5 training files needs one. Add pictures'
+    rest = '. Not counted: files that cannot be read.'
+    self.assertFails(start + ', or give a smaller --test_share' + rest,
+                     found_of((0, '', 3), (1, '', 3)))
+    self.assertFails(start + rest, found_of((0, 'test', 1), (1, 'test', 1), (0, 'train', 2),
+                                            (1, 'train', 2)))
     self.assertLen(split(found_of((0, '', 3), (1, '', 4))).train, 5)
 
 
