@@ -25,7 +25,7 @@ import cifar10_eval  # noqa: F401, for the flags that both share
 from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.dataset import augmentation, picture_files, records
+from cifar10_lib.dataset import augmentation, picture_files, records, shrinking
 from cifar10_lib.network import probabilities
 from cifar10_lib.training import checkpoints, export
 
@@ -80,16 +80,11 @@ class Predictor:
     self.path, self.names = path, class_names(path)
     with tf.Graph().as_default():
       step = tf.train.get_or_create_global_step()
-      self._picture = tf.placeholder(tf.uint8, [None, None, 3])
-      self._shrunk = augmentation.shrink(self._picture, SIZE)
       self._pictures = tf.placeholder(tf.uint8, [None, SIZE, SIZE, 3])
       self._log_probabilities = build(self._pictures, views)
       self._session = checkpoints.session(path, weights)
       self.step = int(self._session.run(step))
-
-  def shrink(self, picture):
-    """Resizes a picture, uint8 [H, W, 3], to the data set's size: uint8 [32, 32, 3]."""
-    return self._session.run(self._shrunk, {self._picture: picture})
+    self.shrink = shrinking.Shrinker()  # as cifar10_convert.py does
 
   def log_probabilities(self, pictures):
     """Returns the log probabilities, float32 [B, NUM_CLASSES], of uint8 [B, 32, 32, 3].

@@ -1,7 +1,9 @@
-"""Makes pictures for tests of distortions, and reference results with NumPy and SciPy."""
+"""Makes pictures for tests of distortions and folders of them, and reference results with NumPy."""
 import math
+import os
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from cifar10_lib.common.tf1 import tf
@@ -12,6 +14,13 @@ MANY = 2000  # number of pictures for statistics of random draws
 def random_pictures(count, size=32, seed=0):
   """Returns pictures of independent random values, uint8 [count, size, size, 3]."""
   return np.random.RandomState(seed).randint(0, 256, (count, size, size, 3)).astype(np.uint8)
+
+
+def write_pngs(folder, pictures):
+  """Writes pictures, uint8 [M, H, W, 3], to folder/0.png, folder/1.png and so on."""
+  os.makedirs(folder, exist_ok=True)
+  for number, picture in enumerate(pictures):
+    Image.fromarray(picture).save(os.path.join(folder, '%d.png' % number))
 
 
 def smooth_pictures(count, size=32, seed=0):

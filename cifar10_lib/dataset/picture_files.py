@@ -22,6 +22,9 @@ from cifar10_lib.dataset import jpeg
 FORMATS = ('PNG', 'JPEG', 'BMP', 'GIF', 'WEBP')  # the only decoders that Pillow may use
 # File names in a folder that count as pictures.
 ENDINGS = ('.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp', '.gif', '.webp')
+# What `walk` passes over is counted as one of these kinds, or by its ending, such as '*.txt'.
+HIDDEN, EMPTY = 'hidden', 'folders without pictures'
+LINKS, SPECIAL = 'links to folders', 'FIFOs and devices'
 MAX_BYTES = 128 << 20  # of a file
 # Pillow takes 4 bytes a pixel, the result 3. Pillow's decoder of WebP takes 16.
 MAX_PIXELS = 32_000_000
@@ -51,13 +54,57 @@ def _is_special(path):
   return os.path.exists(path) and not os.path.isfile(path)
 
 
+def walk(folder, passed_over=None, onerror=None):
+  """Returns the paths of the pictures in a folder and its subfolders, sorted (list of str).
+
+  It passes over hidden files and folders, files with other endings, and FIFOs, sockets and devices.
+  It follows links to files, and no links to folders, which could lead in a circle.
+
+  Args:
+    folder: a path. Anything but a folder gives an empty list.
+    passed_over: a collections.Counter, or None. It counts by kind what is passed over.
+    onerror: function of an OSError, called for each folder that cannot be listed; None ignores it.
+  """
+  paths, kinds = [], []
+  for directory, folders, files in os.walk(folder, onerror=onerror):
+    kinds += [HIDDEN] * sum(name.startswith('.') for name in folders)
+    folders[:] = sorted(name for name in folders if not name.startswith('.'))
+    kinds += [LINKS] * sum(os.path.islink(os.path.join(directory, name)) for name in folders)
+    found = 0
+    for name in sorted(files):
+      path = os.path.join(directory, name)
+      kind = passed_kind(path)
+      if kind:
+        kinds.append(kind)
+      else:
+        paths.append(path)
+        found += 1
+    if not found and not folders:
+      kinds.append(EMPTY)
+  if passed_over is not None:
+    passed_over.update(kinds)
+  return paths
+
+
+def passed_kind(path):
+  """Returns as what kind a file is passed over: HIDDEN, SPECIAL, or its ending; '' for a picture.
+
+  The name alone says whether a regular file is a picture.
+  """
+  name = os.path.basename(path)
+  if name.startswith('.'):
+    return HIDDEN
+  if not name.lower().endswith(ENDINGS):
+    return '*' + os.path.splitext(name)[1].lower() if '.' in name else 'files without an ending'
+  return SPECIAL if _is_special(path) else ''
+
+
 def find(sources):
   """Returns the paths of the pictures that a command line names (list of str).
 
   Args:
     sources: list of files, folders, patterns (not every shell expands them) and '-'. A folder
-      stands for the pictures in it and its subfolders, sorted, without hidden ones and without
-      FIFOs, sockets and devices.
+      stands for the pictures in it and its subfolders, as `walk` returns them.
 
   Returns:
     A list of paths. It keeps a source without pictures, so that `read` reports the problem.
@@ -65,11 +112,7 @@ def find(sources):
   paths = []
   for source in sources:
     found = [] if os.path.exists(source) else sorted(glob.glob(source))
-    for directory, folders, files in os.walk(source):  # nothing if it is no folder
-      folders[:] = sorted(name for name in folders if not name.startswith('.'))
-      inside = [os.path.join(directory, name) for name in sorted(files)
-                if name.lower().endswith(ENDINGS) and not name.startswith('.')]
-      found += [path for path in inside if not _is_special(path)]
+    found += walk(source)
     paths += found or [source]
   return paths
 

@@ -1,6 +1,8 @@
 """Tests for picture_files, on files that the tests write."""
+import collections
 import io
 import os
+import shutil
 import sys
 import types
 from unittest import mock
@@ -208,6 +210,22 @@ class PictureTest(tf.test.TestCase):
     self.assertEqual(names('x[1].png'), ['x[1].png'])
     self.assertEqual(names('none.png'), ['none.png'])
     self.assertEqual(picture_files.find(['-']), ['-'])
+
+  def testWalkCountsWhatItPassesOver(self):
+    root = os.path.join(self.get_temp_dir(), 'walk')
+    for name in 'b.PNG', 'notes.txt', 'IMG.HEIC', 'README', '.hidden.png', '.git/d.png', 'in/a.gif':
+      self._path(os.path.join('walk', name))
+    os.makedirs(os.path.join(root, 'none', 'empty'))
+    os.symlink('in', os.path.join(root, 'link'))
+    self.addCleanup(shutil.rmtree, root)  # TensorFlow's own cleaning would follow the link
+    os.mkfifo(os.path.join(root, 'fifo.png'))
+    passed_over = collections.Counter()
+    self.assertEqual(picture_files.walk(root, passed_over),
+                     [os.path.join(root, name) for name in ('b.PNG', 'in/a.gif')])
+    self.assertEqual(passed_over, {
+        'hidden': 2, '*.txt': 1, '*.heic': 1, 'files without an ending': 1, 'links to folders': 1,
+        'folders without pictures': 1, 'FIFOs and devices': 1})
+    self.assertEqual(picture_files.walk(os.path.join(root, 'missing')), [])
 
   def testAFolderWithoutPicturesIsNamed(self):
     folder = os.path.join(self.get_temp_dir(), 'empty')
