@@ -159,7 +159,7 @@ def attempt(options, cluster, target, replicas, signals, chief=None):
   Args:
     target: address of this process's tf.train.Server.
     replicas: as for `build`.
-    chief: a Chief, if this process is the chief.
+    chief: the chief's Chief; without it, nothing is taken over or rescued.
 
   Raises:
     One of distributed.lost(): a task is gone.
@@ -172,9 +172,9 @@ def attempt(options, cluster, target, replicas, signals, chief=None):
     restore, saving = None, contextlib.nullcontext()
     if cluster.is_chief:
       saver = checkpoints.build_saver(options.keep_checkpoints)
-      restore = transfer.starter(options.train_dir, saver, chief.source)
+      restore = transfer.starter(options.train_dir, saver, chief and chief.source)
       session_hooks += _chief_hooks(options, tf.train.Scaffold(saver=saver))
-      saving = chief.rescue.using(session_hooks[-1])
+      saving = chief.rescue.using(session_hooks[-1]) if chief else saving
     creator = distributed.SessionCreator(target, _config(options, cluster), restore,
                                          options.connect_timeout_secs, signals)
     if synchronous:
