@@ -24,6 +24,7 @@ SECTIONS = {
     'cifar10_train_distributed': '`cifar10_train_distributed.py`',
     'cifar10_eval': '`cifar10_eval.py`',
     'cifar10_predict': '`cifar10_predict.py`',
+    'cifar10_convert': '`cifar10_convert.py`',
 }
 
 
