@@ -101,8 +101,8 @@ def build_input(options, batches=1, steps_per_batch=None):
 
   Returns:
     A list of `batches` pairs: images float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3] and labels, int32 [B]
-    or, where the recipe mixes pictures, float32 [B, NUM_CLASSES]; and the number of pictures in
-    an epoch.
+    or, where the recipe mixes pictures, float32 [B, K], shares of K classes; and the number of
+    pictures in an epoch.
   """
   part, num_examples = training_split(options)
   recipe = recipe_of(options)
@@ -117,7 +117,8 @@ def build_input(options, batches=1, steps_per_batch=None):
       augment=augmentation.parse(recipe.augment), pipeline=pipeline)
   if recipe.mixup:
     with tf.name_scope('mixup'), tf.device('/cpu:0'):
-      drawn = [distortions.mixup(*batch, recipe.mixup, cifar10.NUM_CLASSES) for batch in drawn]
+      num_classes = len(cifar10_input.class_names(options.data_dir))
+      drawn = [distortions.mixup(*batch, recipe.mixup, num_classes) for batch in drawn]
   tf.summary.image('images', drawn[0][0], max_outputs=10)
   return drawn, num_examples
 
@@ -132,7 +133,8 @@ def build(options):
   dtype = precision.compute_dtype(options.use_fp16)
   global_step = tf.train.get_or_create_global_step()
   [(images, labels)], num_examples = build_input(options)
-  logits = cifar10.inference(images, recipe, dtype)
+  logits = cifar10.inference(
+      images, recipe, dtype, len(cifar10_input.class_names(options.data_dir)))
   loss = cifar10.loss(logits, labels, label_smoothing=recipe.label_smoothing)
   train_op = cifar10.train(loss, global_step, options.batch_size, num_examples, recipe, dtype)
   with tf.control_dependencies([train_op]):

@@ -26,10 +26,16 @@ GRACE_SECONDS = 10  # for threads to end after training; one may hang in a read
 class Run:
   """A run of training in one directory."""
 
-  def __init__(self, options, signals):
-    """Finds the latest sound checkpoint; raises Failure if all are damaged."""
+  def __init__(self, options, signals, names):
+    """Finds the latest sound checkpoint, which must have learned the classes of these names.
+
+    Raises:
+      Failure: it has learned other classes, or all checkpoints are damaged.
+    """
     self.options, self.signals = options, signals
     self.latest, self.damaged = checkpoints.find_sound(options.train_dir)
+    if self.latest:
+      trainer_files.require_same_classes(self.latest, names, options.data_dir, '--train_dir')
     self.step = checkpoints.step_of(self.latest) if self.latest else 0
     self.exit_code = 0
 
@@ -173,12 +179,13 @@ def open_run(options, recipe, signals, names):
     A Run. If it is `finished`, there is nothing to do. Its `exit_code` is valid after the block.
 
   Raises:
-    Failure: another trainer uses the directory, or it cannot be written.
+    Failure: another trainer uses the directory, its checkpoint has learned other classes, or it
+      cannot be written.
   """
   directory = options.train_dir
   with trainer_files.exclusive(directory):
     trainer_files.remove_unfinished(directory)
-    run = Run(options, signals)
+    run = Run(options, signals, names)
     for path, problem in run.damaged:
       print('%s is damaged (%s). Its files are now called %s.*.'
             % (path, problem, checkpoints.set_aside(path)), file=sys.stderr)
