@@ -189,7 +189,8 @@ def _work(options, cluster, target, signals):
 def _train_as_chief(options, cluster, target, signals):
   """Trains and writes files; returns the exit code."""
   names = cifar10_input.class_names(options.data_dir)
-  with run.open_run(options, cifar10_train.recipe_of(options), signals, names) as training:
+  with run.open_run(options, cifar10_train.recipe_of(options), signals, names,
+                    cifar10_train.note_of(options)) as training:
     if not training.finished:
       _work(options, cluster, target, signals)
   return training.exit_code

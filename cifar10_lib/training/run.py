@@ -168,12 +168,13 @@ def _verdict(options, latest, signals):
 
 
 @contextlib.contextmanager
-def open_run(options, recipe, signals, names):
+def open_run(options, recipe, signals, names, note=''):
   """Opens --train_dir as its only writer, and writes the status of training for evaluators.
 
   Args:
     recipe: a Recipe.
     names: list of str, the classes by label, to keep beside the checkpoints.
+    note: a line to print after the first, or ''.
 
   Yields:
     A Run. If it is `finished`, there is nothing to do. Its `exit_code` is valid after the block.
@@ -194,6 +195,8 @@ def open_run(options, recipe, signals, names):
       return
     print('Continuing from %s.' % run.latest if run.latest else 'Starting in %s.' % directory,
           flush=True)
+    if note:
+      print(note, flush=True)
     trainer_files.keep_names(directory, names)
     name = trainer_files.read_status(directory).get('run') or _run_name(directory)
     details = {'max_steps': options.max_steps, 'run': name,
