@@ -117,7 +117,7 @@ class ConversionTest(testing.DirectoryTestCase):
       for label, picture in zip(labels, pixels, strict=True):
         spool.add(folders.Picture('', int(label), ''), picture)
       conversion.write(self.directory, spool, chosen, ['a', 'b', '中文'])
-    self.assertEqual(records.check_data(self.directory, 3), dict(zip(
+    self.assertEqual(records.check_data(self.directory), dict(zip(
         records.BIN_FILES, [4, 4, 3, 3, 3, 3], strict=True)))
     expected = raw_records(labels, pixels)
     train = np.concatenate([np.fromfile(path, np.uint8)
@@ -125,7 +125,7 @@ class ConversionTest(testing.DirectoryTestCase):
     self.assertAllEqual(train.reshape(-1, 3073), expected[16::-1])
     test = np.fromfile(self.path(records.TEST_FILE), np.uint8)
     self.assertAllEqual(test.reshape(-1, 3073), expected[[18, 17, 19]])
-    self.assertEqual(records.class_names(self.directory, 3), ['a', 'b', '中文'])
+    self.assertEqual(records.class_names(self.directory), ['a', 'b', '中文'])
 
   def testReadmeIsEscaped(self):
     source = '/photos/<b>&\n'

@@ -262,15 +262,13 @@ def check_flags(data_url, data_sha256):
                   'the official archive.' % printable(data_sha256, 100))
 
 
-def maybe_download_and_extract(data_dir, data_url=DATA_URL, data_sha256=None, num_classes=10,
-                               max_bytes=MAX_BYTES):
+def maybe_download_and_extract(data_dir, data_url=DATA_URL, data_sha256=None, max_bytes=MAX_BYTES):
   """Makes sure that `data_dir` holds CIFAR-10; uses no network if the data or its archive is there.
 
   Args:
     data_dir: directory to fill, made if necessary; or a directory that holds the .bin files.
     data_url: https, http or file URL of the archive.
     data_sha256: SHA-256 (64 hex digits) of that archive; None for that of the official archive.
-    num_classes: int; labels must be 0..num_classes - 1.
     max_bytes: int, the size of the largest archive to download.
 
   Returns:
@@ -287,5 +285,5 @@ def maybe_download_and_extract(data_dir, data_url=DATA_URL, data_sha256=None, nu
     archives.unpack(CIFAR10, archive, directory)
   check_flags(data_url, data_sha256)
   directory = locking.filled(data_dir, CIFAR10.title, fill)
-  check_data(directory, num_classes)
+  check_data(directory)
   return directory

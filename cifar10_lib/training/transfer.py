@@ -72,11 +72,11 @@ def _layers():
   return layers
 
 
-def _names(directory, count):
-  """Returns the names of `count` classes that lie beside checkpoints; None if there are none."""
+def _names(directory):
+  """Returns the names of the classes that lie beside checkpoints; None if there are none."""
   if not os.path.exists(os.path.join(directory, records.META_FILE)):
     return None
-  return records.class_names(directory, count)
+  return records.class_names(directory)
 
 
 def _other_classes(path, variables, train_dir):
@@ -95,9 +95,9 @@ def _other_classes(path, variables, train_dir):
   count, there = counts[0]
   if count != there:
     return '%d classes, not %d' % (count, there)
-  names, old_names = (_names(directory, count) for directory in (train_dir, os.path.dirname(path)))
+  names, old_names = (_names(directory) for directory in (train_dir, os.path.dirname(path)))
   if names and old_names:
-    for label, (name, old_name) in enumerate(zip(names, old_names, strict=True)):
+    for label, (name, old_name) in enumerate(zip(names, old_names, strict=False)):
       if name != old_name:
         return 'class %d is %s, not %s' % (label, name, old_name)
   return ''
