@@ -1,6 +1,7 @@
 """Tests for sample: a seed fixes the bytes, the data set is sound, the shapes differ."""
 import hashlib
 import os
+from unittest import mock
 
 import numpy as np
 
@@ -98,6 +99,11 @@ class SampleTest(tf.test.TestCase):
       with self.assertRaises(ValueError):
         self.make(**options)
     self.assertFalse(os.path.exists(os.path.join(self.get_temp_dir(), 'data/cifar-10-batches-bin')))
+
+  def testFullDisk(self):
+    with mock.patch.object(sample, '_draw', side_effect=OSError(28, 'No space left on device')), \
+         self.assertRaisesRegex(Failure, 'no space left on device. Free about 36 MB'):
+      sample.make_sample(self.get_temp_dir())  # 12,000 records of 3,073 bytes
 
   def testContrast(self):
     # Only the figure differs between kinds, so it must contrast with the background.
