@@ -104,13 +104,13 @@ class ConvertTest(testing.DirectoryTestCase):
         'Wrote DIR/data/cifar-10-batches-bin. Look at DIR/data/cifar-10-batches-bin/'
         'contact_sheet.png: this is what the network learns from.',
         'Next: python cifar10_train.py --data_dir DIR/data --train_dir DIR/data_train'])
-    self.assertEqual(records.check_data(self.batches, 3), dict(zip(
+    self.assertEqual(records.check_data(self.batches), dict(zip(
         records.BIN_FILES, [10, 10, 10, 9, 9, 12], strict=True)))
     for label, name in enumerate(['cat', 'dog', 'fox']):
       self.assertRecords(self.raw(*records.BIN_FILES), label, made[name])
       for file in records.BIN_FILES:  # mixed
         self.assertIn(label, self.raw(file)[:, 0])
-    self.assertEqual(records.class_names(self.batches, 3), ['cat', 'dog', 'fox'])
+    self.assertEqual(records.class_names(self.batches), ['cat', 'dog', 'fox'])
     self.assertCountEqual(os.listdir(self.batches), [*records.FILES, 'contact_sheet.png'])
     with open(os.path.join(self.batches, records.README_FILE), encoding='utf-8') as file:
       page = file.read().replace(self.directory, 'DIR')
@@ -224,7 +224,7 @@ class ConvertTest(testing.DirectoryTestCase):
         'Note: DIR/photos/empty is no class, because it holds no picture.'])
     self.assertEqual("Note: 'Cat' and 'cat' look alike; they are two classes." in out,
                      'cat' in names)
-    self.assertEqual(records.class_names(self.batches, len(names)), [
+    self.assertEqual(records.class_names(self.batches), [
         '\\x1b[31mred', 'two words', '$x$ 100%', '-x', 'Cat', 'caf\\xe9'][:4] + sorted(
             set(names) & {'Cat', 'cat'} | {'caf\\xe9'}) + ['line\\nbreak', '中文'])
     self.assertLen(self.raw(*records.BIN_FILES), len(names) * 6)
@@ -258,7 +258,7 @@ class ConvertTest(testing.DirectoryTestCase):
     code, out, _ = self.convert()
     self.assertEqual((code, out[-3]), (0, 'total       256     256'))
     self.assertAllEqual(np.sort(self.raw(records.TEST_FILE)[:, 0]), np.arange(256))
-    self.assertEqual(records.check_data(self.batches, 256)[records.TEST_FILE], 256)
+    self.assertEqual(records.check_data(self.batches)[records.TEST_FILE], 256)
 
   def testMoreThanHalfUnreadableWritesNothing(self):
     self.make(cat=15, dog=15)

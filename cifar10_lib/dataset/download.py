@@ -25,7 +25,7 @@ from tqdm import tqdm
 from cifar10_lib.common.programs import Failure, is_full, printable
 from cifar10_lib.dataset import archive as archives
 from cifar10_lib.dataset import connection, locking, versions
-from cifar10_lib.dataset.archive import UNPACKED_BYTES
+from cifar10_lib.dataset.archive import BLOCK_BYTES, UNPACKED_BYTES
 from cifar10_lib.dataset.records import (
     BIN_FILES, DIRECTORY, META_FILE, README_FILE, RECORD_BYTES, check_data, is_html)
 
@@ -38,7 +38,6 @@ CIFAR10 = archives.Source(
     record_bytes=RECORD_BYTES, max_bin_bytes=64 << 20,  # a file has 30,730,000 bytes
     has_others=False)
 DATA_URL = CIFAR10.url
-BLOCK_BYTES = 1 << 16  # read at once
 MAX_BYTES = 1 << 30    # the largest archive to download
 
 IDLE_TRIES = 3        # tries in a row that bring nothing new
@@ -116,15 +115,17 @@ def _check_local(error, part, total):
     return
   have = _size(part)
   if is_full(error):
-    need = max(0, total - have) + UNPACKED_BYTES
-    raise Failure('Cannot write %s: no space left on device. Free about %d MB and run the same '
-                  'command again; it goes on from byte %d.' % (part, need / 1e6, have)) from error
+    need = 'for the rest of the archive and its files: their sizes are not known'
+    if total:
+      need = 'about %d MB' % ((max(0, total - have) + UNPACKED_BYTES) / 1e6)
+    raise Failure('Cannot write %s: no space left on device. Free %s. Then run the same command '
+                  'again; it goes on from byte %d.' % (part, need, have)) from error
   if error.filename == part or error.errno in (errno.EFBIG, errno.EIO, errno.EROFS):
     raise Failure('Cannot write %s: %s. Choose another --data_dir.'
                   % (part, error.strerror)) from error
 
 
-def _fetch(source, url, part, total, max_bytes):
+def _fetch(url, part, total, max_bytes):
   """Completes the file `part` from `url`; tries again as long as tries bring new bytes."""
   most, idle = _size(part), 0
   local = url.startswith('file:')
@@ -134,7 +135,7 @@ def _fetch(source, url, part, total, max_bytes):
     try:
       return _fetch_once(url, part, total, max_bytes)
     except (OSError, ValueError, OverflowError, http.client.HTTPException) as error:
-      _check_local(error, part, total or source.size)
+      _check_local(error, part, total)
       problem = printable(' '.join(str(error).split()), 200)  # the host's answer, perhaps long
       slow = isinstance(error, connection.TooSlow)
     idle = 0 if _size(part) > most and not slow else idle + 1
@@ -187,7 +188,7 @@ def _download(source, url, archive, total, sha256, max_bytes):
   part = archive + '.part'
   resumed = os.path.exists(part)
   if not resumed or sha256_of(part) != sha256:
-    _fetch(source, url, part, total, max_bytes)
+    _fetch(url, part, total, max_bytes)
   got = sha256_of(part)
   if got != sha256 and resumed:
     archives.say('%s was not the beginning of this archive; starting again.' % part)
@@ -233,7 +234,8 @@ def fetch(source, data_dir, data_url, data_sha256, max_bytes):
   _check_regular(archive + '.part', max_bytes)
   placed = os.path.exists(archive)
   rest = 0 if placed else max(0, source.size - _size(archive + '.part'))
-  check_space(data_dir, UNPACKED_BYTES + rest)
+  if total:  # else its size is not known
+    check_space(data_dir, UNPACKED_BYTES + rest)
   if placed:
     _check_placed(archive, total, sha256)
   else:

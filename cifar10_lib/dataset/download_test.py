@@ -248,6 +248,9 @@ class FetchTest(testing.DownloadTestCase):
     with official, scarce, self.fails('Need 354 MB free in ' + self.data_dir, 'have 120 MB'):
       self.fetch(host)
     self.assertEqual(host.ranges, [])
+    with official, scarce:  # of another archive no size is known, so that it is tried
+      self.fetch(Host(self.body), data_sha256=self.sha256)
+    self.assertSound()
 
   def testDiskFull(self):
     full = mock.patch.object(
@@ -256,6 +259,11 @@ class FetchTest(testing.DownloadTestCase):
     with full, self.fails(self.part, 'no space left', 'Free about 184 MB', 'from byte 30000'):
       self.fetch(host)
     self.assertLen(host.ranges, 1)  # another try would not help
+    with full, self.fails(self.part, 'no space left', 'their sizes are not known', 'from byte 0'):
+      os.remove(self.part)
+      self.fetch(Host(self.body, 0), data_sha256=self.sha256)
+    with full, self.fails('from byte 30000'):
+      self.fetch(Host(self.body, 30000))
     self.assertEqual(self.read(self.part), self.body[:30000])
     self.write(self.archive, self.body)
     with full, self.fails(self.directory, 'no space left', 'Free about 184 MB'):

@@ -134,7 +134,7 @@ class FoldersTest(testing.DirectoryTestCase):
         'two words', 'w' * 47 + '...', '中文'])
     with open(self.path(records.META_FILE), 'w', encoding='utf-8') as file:
       file.write('\n'.join(found.names) + '\n')
-    self.assertEqual(records.class_names(self.directory, len(names)), found.names)
+    self.assertEqual(records.class_names(self.directory), found.names)
 
   def testTwoFoldersWithOneNameAreRefused(self):
     rest = ('because a name has at most 50 characters and no blanks at its ends. Rename one of '
