@@ -244,4 +244,5 @@ def failures(what):
       raise
     if programs.is_full(error):
       raise programs.no_space(what) from error
-    raise Failure('%s failed: %s: %s' % (what, error.filename, error.strerror)) from error
+    parts = [what + ' failed', error.filename, error.strerror or error]
+    raise Failure(': '.join(str(part) for part in parts if part is not None)) from error
