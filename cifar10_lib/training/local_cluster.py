@@ -16,6 +16,7 @@ from cifar10_lib.training.clusters import JOBS, Cluster, name
 
 MAX_TASKS = 100  # each is a process of about 700 MB
 POLL_SECONDS = 0.1  # between two checks of the processes
+COPY_SECONDS = 2  # for the chief's last lines to reach the terminal, once the chief has ended
 STOP_SECONDS = 1  # for the other processes to end, once training is stopped and the chief has ended
 
 
@@ -72,7 +73,8 @@ class _Process:
           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if self._shown else log,
           stderr=subprocess.STDOUT)
     if self._shown:
-      threading.Thread(target=self._copy, args=(self.process.stdout,), daemon=True).start()
+      self._copier = threading.Thread(target=self._copy, args=(self.process.stdout,), daemon=True)
+      self._copier.start()
     print('%s: process %d, log %s' % (name(self.task), self.process.pid, self._log), flush=True)
 
   def _copy(self, output):
@@ -82,6 +84,11 @@ class _Process:
         log.flush()
         sys.stdout.buffer.write(line)
         sys.stdout.flush()
+
+  def finish_copy(self):
+    """Waits until all output of the process, which has ended, is copied; COPY_SECONDS at most."""
+    if self._shown:
+      self._copier.join(COPY_SECONDS)  # a reader that stands still must not hold this up
 
   def end(self, number):
     """Sends a signal, unless the process has ended."""
@@ -208,6 +215,7 @@ def run(counts, command, log_dir, signals, grace_seconds, allow_network=False):
                                  os.path.join(log_dir, '%s-%d.log' % task), task == cluster.chief)
     code = _await_chief(processes.values(), processes[cluster.chief], signals, grace_seconds)
     _await_others(processes.values(), lambda: code or signals.number, grace_seconds)
+    processes[cluster.chief].finish_copy()
     return code
   finally:
     for each in processes.values():

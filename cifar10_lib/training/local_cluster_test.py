@@ -102,6 +102,21 @@ time.sleep(100)
                         types.SimpleNamespace(number=signal.SIGINT))
     self.assertEqual(code, 130)
 
+  def testTheLastLinesOfTheChiefAreShown(self):
+    """The terminal may be slower than the chief, which ends meanwhile."""
+    class Slow(io.BytesIO):
+
+      def write(self, data):
+        time.sleep(0.02 if data.startswith(b'line') else 0)
+        return super().write(data)
+    program = 'for number in range(30): print("line", number)'
+    logs = tempfile.mkdtemp(dir=self.get_temp_dir())
+    with contextlib.redirect_stdout(io.TextIOWrapper(Slow(), 'utf-8')) as out:
+      local_cluster.run({'ps': 1, 'worker': 1}, [sys.executable, '-c', program], logs,
+                        types.SimpleNamespace(number=None), 5, allow_network=True)
+      lines = [line for line in out.buffer.getvalue().splitlines() if line.startswith(b'line')]
+    self.assertEqual(lines, [b'line %d' % number for number in range(30)])
+
   def testOpenPortsAreRefused(self):
     refused = mock.patch.object(local_cluster.isolation, 'make_namespace',
                                 side_effect=PermissionError(1, 'Operation not permitted'))
