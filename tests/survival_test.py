@@ -1,5 +1,6 @@
 """Tests that training and evaluation survive damaged checkpoints, full disks and lost terminals."""
 import contextlib
+import functools
 import glob
 import io
 import os
@@ -131,6 +132,26 @@ class DamageTest(testing.TrainerTestCase):
     out, err = self._run(cifar10_eval.evaluate, run_once=True)
     self.assertIn(' at step 1, ', out)
     self.assertRegex(err, r'model\.ckpt-2 is damaged .*Taking an earlier one')
+
+  def testACheckpointIsReadOnceToCheckIt(self):
+    class Reader:
+
+      def __init__(self, path):
+        self._reader = opened(path)
+        self.get_variable_to_shape_map = self._reader.get_variable_to_shape_map
+
+      def get_tensor(self, name):
+        read.append(name)
+        return self._reader.get_tensor(name)
+    opened = tf.train.NewCheckpointReader
+    names = sorted(testing.tensors(self.latest))
+    for use in (functools.partial(self._run, cifar10_eval.evaluate, run_once=True),
+                lambda: cifar10_predict.Predictor(checkpoints.latest(self.train_dir))):
+      read = []
+      os.utime(self.latest + '.index')  # a new file, as far as one can tell
+      with mock.patch.object(tf.train, 'NewCheckpointReader', Reader):
+        use()
+      self.assertEqual(read, names)
 
   def testADirectoryOrACheckpointMayBeNamed(self):
     out, _ = self._run(lambda options: cifar10_eval.evaluate(

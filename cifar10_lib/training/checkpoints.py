@@ -4,6 +4,7 @@ A checkpoint is three files: model.ckpt-STEP.index, .data-* and .meta. The file 
 the latest ones. Its paths are read relative to its directory, so a moved directory still loads.
 """
 import contextlib
+import functools
 import glob
 import itertools
 import os
@@ -45,7 +46,7 @@ def exists(path):
   return bool(os.path.exists(path + '.index') and glob.glob(glob.escape(path) + '.data-*'))
 
 
-def _listed(directory):
+def listed(directory):
   """Returns the paths of the checkpoints that the file `checkpoint` lists."""
   try:
     state = tf.train.get_checkpoint_state(directory)
@@ -57,7 +58,7 @@ def _listed(directory):
 
 def find_all(directory):
   """Returns the paths of the checkpoints in a directory, by ascending step."""
-  paths = [path for path in _listed(directory) if exists(path)]
+  paths = [path for path in listed(directory) if exists(path)]
   if not paths:  # no list, or the list of another directory
     names = glob.glob(os.path.join(glob.escape(directory), BASENAME + '-*.index'))
     paths = [name[:-len('.index')] for name in names]
@@ -69,26 +70,24 @@ def find_latest(directory):
   return next(reversed(find_all(directory)), None)
 
 
-def unfinished(directory):
-  """Returns the paths of all files that a writer left when it was killed during a save.
-
-  The .index comes last. A checkpoint without it was never complete, unless `checkpoint` lists it.
-  """
-  start = os.path.join(glob.escape(directory), BASENAME)
-  found = glob.glob(start + '-*.tempstate*') + glob.glob(start + '-*.meta.new')
-  listed = _listed(directory)
-  for file in glob.glob(start + '-*.meta') + glob.glob(start + '-*.data-*'):
-    path = re.sub(r'\.(meta|data-.*)$', '', file)
-    if path not in listed and not os.path.exists(path + '.index') and not os.path.exists(path):
-      found.append(file)  # a file called `path` is a checkpoint of TensorFlow before 1.0
-  return found
-
-
 def damage(path):
   """Returns why a checkpoint cannot be used, or '' if every value can be read and is finite.
 
-  Reading a value verifies its checksum. 3 million numbers take 30 ms.
+  Reading a value verifies its checksum. 3 million numbers take 30 ms. The files are not read again
+  if the last call was for them and they have not changed.
   """
+  files = []
+  for file in sorted(glob.glob(glob.escape(path) + '.*')):
+    with contextlib.suppress(FileNotFoundError):  # a trainer deletes it
+      status = os.stat(file)
+      files.append((file, status.st_ino, status.st_size, status.st_mtime_ns))
+  return _damage(path, tuple(files))
+
+
+@functools.lru_cache(1)
+def _damage(path, files):
+  """Does the work of `damage`; `files` says what the files were."""
+  del files
   try:
     reader = tf.train.NewCheckpointReader(path)
     for name in sorted(reader.get_variable_to_shape_map()):

@@ -3,9 +3,11 @@
 Evaluators read them while the trainer writes.
 """
 import contextlib
+import glob
 import json
 import math
 import os
+import re
 import time
 
 import filelock
@@ -44,13 +46,30 @@ def exclusive(directory):
     yield
 
 
+def _unfinished(directory):
+  """Yields the paths of files that a writer left when it was killed or its disk was full.
+
+  The .index of a checkpoint comes last. Without it the checkpoint was never complete, unless the
+  file `checkpoint` lists it.
+  """
+  start = os.path.join(glob.escape(directory), checkpoints.BASENAME)
+  for pattern in '-*.tempstate*', '-*.meta.new':
+    yield from glob.glob(start + pattern)
+  for name in STATUS, records.META_FILE:
+    yield os.path.join(directory, name + '.new')
+  listed = checkpoints.listed(directory)
+  for file in glob.glob(start + '-*.meta') + glob.glob(start + '-*.data-*'):
+    path = re.sub(r'\.(meta|data-.*)$', '', file)  # without an ending: TensorFlow 0.x
+    if path not in listed and not os.path.exists(path + '.index') and not os.path.exists(path):
+      yield file
+
+
 def remove_unfinished(directory):
   """Removes the files that a trainer left unfinished when it was killed or its disk was full.
 
   The caller holds the lock of the directory.
   """
-  ours = [os.path.join(directory, name + '.new') for name in (STATUS, records.META_FILE)]
-  for path in checkpoints.unfinished(directory) + ours:
+  for path in _unfinished(directory):
     with contextlib.suppress(OSError):
       os.remove(path)
 
