@@ -125,7 +125,7 @@ def _check_local(error, part, total):
                   % (part, error.strerror)) from error
 
 
-def _fetch(url, part, total, max_bytes):
+def _fetch(source, url, part, total, max_bytes):
   """Completes the file `part` from `url`; tries again as long as tries bring new bytes."""
   most, idle = _size(part), 0
   local = url.startswith('file:')
@@ -188,7 +188,7 @@ def _download(source, url, archive, total, sha256, max_bytes):
   part = archive + '.part'
   resumed = os.path.exists(part)
   if not resumed or sha256_of(part) != sha256:
-    _fetch(url, part, total, max_bytes)
+    _fetch(source, url, part, total, max_bytes)
   got = sha256_of(part)
   if got != sha256 and resumed:
     archives.say('%s was not the beginning of this archive; starting again.' % part)
