@@ -22,7 +22,7 @@ from tests import testing
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 END_SECONDS = 60  # for a program to end after a signal, or to make a few steps
 SIGNALS = ('SIGKILL', 'SIGTERM', 'SIGINT')
-WAYS = ('process', 'process', 'group', 'twice')  # each signal goes one of these ways, by lot
+WAYS = ('process', 'process', 'group', 'twice')  # how a signal goes, by lot; SIGKILL never twice
 PAUSE = (0.05, 1.0)  # seconds, range of the time before a second signal
 LOSSES = (AssertionError, subprocess.TimeoutExpired)
 
@@ -83,7 +83,8 @@ class Blow(typing.NamedTuple):
   @classmethod
   def draw(cls, random, name):
     """Returns a signal of that name, sent in a way chosen by lot."""
-    return cls(getattr(signal, name), random.choice(WAYS), random.uniform(*PAUSE))
+    ways = WAYS[:3] if name == 'SIGKILL' else WAYS
+    return cls(getattr(signal, name), random.choice(ways), random.uniform(*PAUSE))
 
   @property
   def saves(self):
