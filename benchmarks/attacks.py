@@ -1,7 +1,7 @@
 """Helps the attacks on running programs: starts them, sends signals, reads what they wrote.
 
-Attacks are kills.py, kills_cluster.py, full_disk.py and soak.py. Each prints one JSON line a row and
-describes each loss on standard error.
+Attacks are kills.py, kills_cluster.py, full_disk.py and soak.py. Each prints one JSON line for each
+row, and describes each loss on standard error.
 """
 import contextlib
 import glob

@@ -136,7 +136,7 @@ class _FillingAnswer(testing.Answer):
 class Download(_Scoring):
   """Downloads and unpacks an archive of 2 MB; the disk fills after the first request."""
   most = 6000
-  notes = r'.*( lacks |Trying again|: Unpacking|MB|Unpacked)'
+  notes = r'(?!Error).*( lacks |Trying again|: Unpacking|MB|Unpacked)'
 
   def __init__(self, directory):
     super().__init__(directory)
