@@ -6,6 +6,7 @@ transparent, a scan may be grey.
 A hostile file may hang its reader or fill the memory. `read` opens regular files only and takes
 less than 400 MB of memory. cifar10_predict.py, with TensorFlow's 600 MB, stays below 1 GiB.
 """
+import contextlib
 import glob
 import io
 import os
@@ -261,5 +262,11 @@ def read(path):
 
 
 def write(path, picture):
-  """Writes a picture, uint8 [H, W, 3], as a PNG file."""
-  Image.fromarray(picture).save(path, format='PNG')
+  """Writes a picture, uint8 [H, W, 3], as a PNG file. It appears at `path` when it is whole."""
+  try:
+    Image.fromarray(picture).save(path + '.new', format='PNG')
+    os.replace(path + '.new', path)
+  except OSError:
+    with contextlib.suppress(OSError):
+      os.remove(path + '.new')
+    raise

@@ -239,6 +239,18 @@ class PictureTest(tf.test.TestCase):
     picture_files.write(path, pixels)
     self.assertAllEqual(picture_files.read(path), pixels)
 
+  def testFullDiskLeavesNoPartOfAPicture(self):
+    folder = os.path.join(self.get_temp_dir(), 'full')
+    os.mkdir(folder)
+
+    def save(image, path, **options):
+      with open(path, 'wb') as file:
+        file.write(b'half')
+      raise OSError(28, 'No space left on device')
+    with mock.patch.object(Image.Image, 'save', save), self.assertRaises(OSError):
+      picture_files.write(os.path.join(folder, 'out.png'), _random(6, 5))
+    self.assertEmpty(os.listdir(folder))
+
 
 if __name__ == '__main__':
   tf.test.main()

@@ -1,12 +1,19 @@
 """Exports the network as a SavedModel, which other programs use without this project."""
+import contextlib
+import errno
 import os
+import shutil
 
+from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.dataset import augmentation, records
 from cifar10_lib.training import checkpoints
 
 SIZE = records.HEIGHT  # height and width of the network's pictures, pixels
+UNFINISHED = 'export.unfinished'  # directory in that of the model, while it is written
+MODEL = 'saved_model.pb'  # makes a directory a SavedModel
+OURS = {UNFINISHED, MODEL, 'variables'}  # what an export that was killed may leave
 
 
 def _signature(inputs, log_probabilities, names):
@@ -23,6 +30,52 @@ def _decode(content):
   return augmentation.shrink(picture, SIZE)
 
 
+def _remove(directory):
+  """Removes what an export has left that did not end."""
+  shutil.rmtree(os.path.join(directory, UNFINISHED), ignore_errors=True)
+  shutil.rmtree(os.path.join(directory, 'variables'), ignore_errors=True)
+  with contextlib.suppress(FileNotFoundError):
+    os.remove(os.path.join(directory, MODEL))
+
+
+@contextlib.contextmanager
+def _filling(directory):
+  """Yields the path of a new directory; if the block succeeds, its files move to `directory`.
+
+  UNFINISHED is there until all else is, so the next export can tell that this one did not end.
+
+  Raises:
+    Failure: `directory` is there already and holds something else, or cannot be written.
+  """
+  names = set(os.listdir(directory)) if os.path.isdir(directory) else set()
+  if os.path.lexists(directory) and not os.path.isdir(directory) or names and not (
+      UNFINISHED in names and names <= OURS):
+    raise Failure('%s is there already. Choose a new directory for --export.' % directory)
+  unfinished, made = os.path.join(directory, UNFINISHED), not os.path.isdir(directory)
+  done = False
+  try:
+    if names:
+      _remove(directory)
+    os.makedirs(unfinished)
+    yield unfinished
+    for name in sorted(os.listdir(unfinished), key=lambda name: name == MODEL):  # MODEL last
+      os.rename(os.path.join(unfinished, name), os.path.join(directory, name))
+    os.rmdir(unfinished)
+    done = True
+  except (tf.errors.OpError, OSError) as error:
+    text = reason(error) if isinstance(error, tf.errors.OpError) else error.strerror
+    if os.strerror(errno.ENOSPC) in text:
+      raise programs.no_space('Export to %s' % directory) from error
+    raise Failure('%s cannot be written: %s. Choose another directory for --export.'
+                  % (directory, text)) from error
+  finally:
+    if not done:
+      _remove(directory)
+      with contextlib.suppress(OSError):
+        if made:
+          os.rmdir(directory)
+
+
 def export(path, directory, log_probabilities, names, weights='ema'):
   """Writes a SavedModel: the network with a checkpoint's weights, and the decoding of files.
 
@@ -33,7 +86,7 @@ def export(path, directory, log_probabilities, names, weights='ema'):
 
   Args:
     path: path of the checkpoint, without '.index'.
-    directory: where to write; new or empty.
+    directory: where to write; new, empty, or left by an export that did not end.
     log_probabilities: function that builds the network: from pictures, uint8 [N, 32, 32, 3], to
       float32 [N, K].
     names: list of str [K], the classes by label.
@@ -43,9 +96,7 @@ def export(path, directory, log_probabilities, names, weights='ema'):
     Failure: the directory is not empty or cannot be written, or the checkpoint does not fit the
       network.
   """
-  if os.path.exists(directory) and not (os.path.isdir(directory) and not os.listdir(directory)):
-    raise Failure('%s is there already. Choose a new directory for --export.' % directory)
-  with tf.Graph().as_default():
+  with _filling(directory) as unfinished, tf.Graph().as_default():
     tf.train.get_or_create_global_step()
     images = tf.placeholder(tf.uint8, [None, SIZE, SIZE, 3], 'images')
     encoded = tf.placeholder(tf.string, [None], 'encoded')
@@ -55,10 +106,6 @@ def export(path, directory, log_probabilities, names, weights='ema'):
       decoded = tf.map_fn(_decode, encoded, tf.uint8)
       signatures['encoded'] = _signature({'encoded': encoded}, log_probabilities(decoded), names)
     with checkpoints.session(path, weights) as session:
-      try:
-        builder = tf.saved_model.Builder(directory)
-        builder.add_meta_graph_and_variables(session, ['serve'], signatures)
-        builder.save()
-      except tf.errors.OpError as error:
-        raise Failure('%s cannot be written: %s. Choose another directory for --export.'
-                      % (directory, reason(error))) from error
+      builder = tf.saved_model.Builder(unfinished)
+      builder.add_meta_graph_and_variables(session, ['serve'], signatures)
+      builder.save()

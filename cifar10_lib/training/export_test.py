@@ -1,6 +1,8 @@
 """Tests of the exported SavedModel, with a network of one variable and three classes."""
 import os
+import shutil
 import tempfile
+from unittest import mock
 
 import numpy as np
 
@@ -47,6 +49,32 @@ class ExportTest(tf.test.TestCase):
         self.assertAllEqual(found['names'], [[b'blue', b'green', b'red'],
                                              [b'red', b'blue', b'green']])
         self.assertAllClose(found['probabilities'], [[.6, .3, .1], [.7, .2, .1]])
+
+  def testExportThatWasKilledIsDoneAgain(self):
+    path, rename = self._save(), os.rename
+    directory = os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), 'model')
+    aside = directory + '-aside'
+
+    def killed(source, target):
+      """Keeps what a kill would leave at this moment."""
+      shutil.copytree(directory, aside, dirs_exist_ok=True)
+      rename(source, target)
+    with mock.patch.object(export.os, 'rename', killed):
+      export.export(path, directory, _log_probabilities, NAMES, weights='raw')
+    self.assertCountEqual(os.listdir(aside), [export.UNFINISHED, 'variables'])
+    export.export(path, aside, _log_probabilities, NAMES, weights='raw')
+    for each in directory, aside:
+      self.assertCountEqual(os.listdir(each), ['saved_model.pb', 'variables'])
+    with self.assertRaisesRegex(Failure, 'is there already'):
+      export.export(path, aside, _log_probabilities, NAMES, weights='raw')
+
+  def testFullDiskLeavesNothing(self):
+    directory = os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), 'model')
+    full = tf.errors.ResourceExhaustedError(None, None, 'model/x; No space left on device')
+    with mock.patch.object(tf.saved_model.Builder, 'save', side_effect=full), \
+         self.assertRaisesRegex(Failure, 'no space left on device. Free about'):
+      export.export(self._save(), directory, _log_probabilities, NAMES, weights='raw')
+    self.assertFalse(os.path.exists(directory))
 
   def testCheckpointOfAnotherNetworkIsRefused(self):
     with self.assertRaisesRegex(Failure, 'scale is missing.*The network was changed since'):

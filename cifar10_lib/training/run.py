@@ -8,8 +8,10 @@ options from the Run. The training loop stays in the program.
 """
 import contextlib
 import errno
+import logging
 import os
 import sys
+import threading
 import time
 
 from cifar10_lib.common import programs
@@ -231,14 +233,41 @@ def open_run(options, recipe, signals, names, note=''):
 
 
 @contextlib.contextmanager
+def _quiet_writer():
+  """Keeps TensorFlow's thread that writes events from printing its error, which it raises later."""
+  def is_other(record):
+    return 'EventFileWriter writer thread error' not in record.getMessage()
+
+  def report(details):
+    if details.thread is None or details.thread.name != 'EventLoggerThread':
+      before(details)
+  before, threading.excepthook = threading.excepthook, report
+  logger = logging.getLogger('tensorflow')
+  logger.addFilter(is_other)
+  try:
+    yield
+  finally:
+    logger.removeFilter(is_other)
+    threading.excepthook = before
+
+
+@contextlib.contextmanager
 def failures(what):
   """Turns an error of TensorFlow or of the file system in the block into a Failure of one line."""
   try:
-    yield
+    with _quiet_writer():
+      yield
   except tf.errors.OpError as error:
     if os.strerror(errno.ENOSPC) in str(error):
       raise programs.no_space(what) from error
     raise Failure('%s failed: %s' % (what, reason(error))) from error
+  except RuntimeError as error:  # of the thread that writes events: PATH; PROBLEM
+    path, semicolon, problem = str(error).partition('; ')
+    if not semicolon or 'events' not in os.path.basename(path):
+      raise
+    if os.strerror(errno.ENOSPC) in problem:
+      raise programs.no_space(what) from error
+    raise Failure('%s failed: %s: %s' % (what, path, problem.splitlines()[0])) from error
   except OSError as error:
     if isinstance(error, BrokenPipeError):
       raise

@@ -1,13 +1,51 @@
-"""Tests of run: errors of the file system in one line."""
+"""Tests of how a run turns errors into one line."""
+import contextlib
 import errno
+import io
 import os
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.training import run
+from tests import testing
 
 
-class FailuresTest(tf.test.TestCase):
+class FailuresTest(testing.DirectoryTestCase):
+
+  def _write(self, problem):
+    """Writes an event while the file system answers with a problem; returns what was printed."""
+    class Broken:
+      def WriteEvent(self, event):
+        pass
+
+      def Flush(self):
+        raise RuntimeError(problem)
+
+      def Close(self):
+        pass
+    with contextlib.redirect_stderr(io.StringIO()) as printed, self.assertLogs() as logged, \
+         self.assertRaises((Failure, RuntimeError)) as caught:
+      run.logging.getLogger('tests').error('a line')
+      with run.failures('Evaluation in here'), tf.summary.FileWriter(self.directory) as writer:
+        writer.event_writer._worker._ev_writer = Broken()
+        writer.add_summary(tf.Summary(), 1)
+        writer.flush()
+    return printed.getvalue() + ''.join(logged.output[1:]), caught.exception
+
+  def testErrorsOfTheWriterOfEvents(self):
+    printed, failure = self._write(
+        'here/events.out.tfevents.1.vm; No space left on device\n\tFailed to flush 3 events')
+    self.assertEqual(printed, '')
+    self.assertIsInstance(failure, Failure)
+    self.assertStartsWith(str(failure), 'Evaluation in here failed: no space left on device. Free')
+    printed, failure = self._write('here/events.out.tfevents.1.vm; Stale file handle\n\tFailed')
+    self.assertEqual(printed, '')
+    self.assertEqual(str(failure), 'Evaluation in here failed: here/events.out.tfevents.1.vm: '
+                     'Stale file handle')
+
+  def testOtherErrorsPass(self):
+    _, error = self._write('a bug; of ours')
+    self.assertNotIsInstance(error, Failure)
 
   def testOneLineNamesWhatIsKnown(self):
     refused = os.strerror(errno.EACCES)

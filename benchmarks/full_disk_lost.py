@@ -1,0 +1,166 @@
+"""Disks that become read-only or vanish, for `full_disk`.
+
+Linux makes no disk read-only while a file on it is open for writing. So a read-only view of the
+disk is laid over it: every file that is opened from then on is on the view.
+"""
+import glob
+import os
+import shutil
+import subprocess
+import time
+
+from benchmarks import attacks, full_disk, full_disk_sites
+from cifar10_lib.training import checkpoints
+
+WAIT_SECONDS = 60
+POLL_SECONDS = 0.05
+PATTERN = '[Rr]ead-only file system|[Nn]o such file or directory|not found'
+
+
+class _Lost(full_disk_sites.Site):
+  """Tries one disk: every second try is read-only, or vanishes, before the program starts."""
+
+  def lose(self, disk):
+    """Makes the disk read-only or vanish."""
+    raise NotImplementedError
+
+  def ready(self, disk, output):
+    """Returns whether the program is under way."""
+    raise NotImplementedError
+
+  def provoke(self, disk):
+    """Gives the program something to write."""
+
+  def attempt(self, disk, kilobytes, number):
+    del kilobytes
+    spare = full_disk.Disk(os.path.join(self.directory, 'spare'))
+    with disk:
+      disk.call('mount', '--bind', disk.path, spare.path)
+      try:
+        result = self._attempt(disk, number % 2 == 0)
+        while os.path.ismount(disk.path):
+          disk.call('umount', '-l', disk.path)
+        disk.call('mount', '--bind', spare.path, disk.path)
+        again = full_disk.call(self.finish(disk))
+        assert full_disk.check(again, '') == 'done', again.stderr
+        self.check(disk)
+        assert not full_disk.unfinished(disk.path), full_disk.unfinished(disk.path)
+      finally:
+        spare.__exit__()
+    return result
+
+  def _attempt(self, disk, at_once):
+    if at_once:
+      self.lose(disk)
+      return full_disk.check(full_disk.call(self.argv(disk)), PATTERN)
+    log = os.path.join(self.directory, 'output')
+    with open(log, 'w') as output, open(log + '-errors', 'w') as errors:
+      process = subprocess.Popen(self.argv(disk), stdout=output, stderr=errors)
+      try:
+        give_up = time.monotonic() + WAIT_SECONDS
+        while not self.ready(disk, self._text(log)):
+          assert time.monotonic() < give_up and process.poll() is None, self._text(log + '-errors')
+          time.sleep(POLL_SECONDS)
+        self.lose(disk)
+        self.provoke(disk)
+        process.wait(WAIT_SECONDS)
+      finally:
+        process.kill()
+        process.wait()
+    return full_disk.check(subprocess.CompletedProcess(
+        [], process.returncode, self._text(log), self._text(log + '-errors')), PATTERN)
+
+  @staticmethod
+  def _text(path):
+    with open(path) as file:
+      return file.read()
+
+
+class _Training(_Lost):
+  """Trains without end, saving every second step; goes on when the disk is back."""
+
+  def argv(self, disk):
+    return attacks.trainer('cifar10_train', self.data_dir, os.path.join(disk.path, 'train'), 10**6)
+
+  def ready(self, disk, output):
+    return len(attacks.steps_of(output)) >= 5
+
+  def finish(self, disk):
+    train_dir = os.path.join(disk.path, 'train')
+    sound, damaged = checkpoints.find_sound(train_dir)
+    assert not damaged, damaged
+    self.last = (checkpoints.step_of(sound) if sound else 0) + 4
+    return attacks.trainer('cifar10_train', self.data_dir, train_dir, self.last)
+
+  def check(self, disk):
+    latest = checkpoints.find_latest(os.path.join(disk.path, 'train'))
+    assert checkpoints.step_of(latest) == self.last, latest
+
+
+class _Evaluation(_Lost):
+  """Watches for checkpoints: one is there, the next comes once the disk is lost."""
+
+  def __init__(self, directory):
+    super().__init__(directory)
+    self.source, self.train_dir = (os.path.join(directory, name) for name in ('source', 'train'))
+    attacks.run(attacks.trainer('cifar10_train', self.data_dir, self.source, 4))
+    os.mkdir(self.train_dir)
+
+  def argv(self, disk, once=False):
+    for path in glob.glob(os.path.join(self.train_dir, '*')):
+      os.remove(path)
+    self._put(2)
+    return attacks.command(
+        'cifar10_eval', data_dir=self.data_dir, checkpoint_dir=self.train_dir, batch_size=50,
+        eval_dir=os.path.join(disk.path, 'eval'), eval_interval_secs=1, run_once=once,
+        predictions_csv=os.path.join(disk.path, 'rows.csv'))
+
+  def _put(self, step):
+    for ending in '.data-00000-of-00001', '.index':  # the index last: it makes the checkpoint
+      name = 'model.ckpt-%d%s' % (step, ending)
+      shutil.copy(os.path.join(self.source, name), os.path.join(self.train_dir, name))
+
+  def ready(self, disk, output):
+    return 'at step 2' in output and os.path.exists(os.path.join(disk.path, 'rows.csv'))
+
+  def provoke(self, disk):
+    self._put(4)
+
+  def finish(self, disk):
+    return self.argv(disk, once=True)
+
+
+class _ReadOnly:
+  """A read-only view over the disk."""
+
+  def lose(self, disk):
+    disk.call('mount', '--bind', disk.path, disk.path)
+    disk.call('mount', '-o', 'remount,bind,ro', disk.path)
+
+
+class _Vanishing:
+  """The disk is unmounted, and nobody may write where it was."""
+
+  def lose(self, disk):
+    disk.call('umount', '-l', disk.path)
+    disk.call('mount', '-t', 'tmpfs', '-o', 'ro', 'tmpfs', disk.path)
+
+
+class ReadOnlyTraining(_ReadOnly, _Training):
+  pass
+
+
+class VanishingTraining(_Vanishing, _Training):
+  pass
+
+
+class ReadOnlyEvaluation(_ReadOnly, _Evaluation):
+  pass
+
+
+class VanishingEvaluation(_Vanishing, _Evaluation):
+  pass
+
+
+SITES = {'read-only-training': ReadOnlyTraining, 'read-only-evaluation': ReadOnlyEvaluation,
+         'vanishing-training': VanishingTraining, 'vanishing-evaluation': VanishingEvaluation}
