@@ -23,8 +23,7 @@ from cifar10_lib.reporting import contact_sheet
 FLAGS = flags.FLAGS
 flags.DEFINE_float('test_share', 0.2, 'Share of each class that is drawn for the test, above 0 and '
                    'below 1; at least one picture.')
-for shared in 'data_dir', 'seed':
-  flags.declare_key_flag(shared)
+flags.declare_key_flag('data_dir')  # not --seed, whose help speaks of training; see above
 # `options` below are the parsed flags, or anything with their names as attributes.
 
 SHEET = 'contact_sheet.png'
@@ -129,8 +128,9 @@ def convert(source, options):
   conversion.require_new(options.data_dir, source)  # before the search, which takes some seconds
   found = folders.find(source)
   say_found(found)
-  settings = ('train and test were given; seed %d ordered the records' % seed if found.is_split else
-              'A share of %g of each class was drawn for the test, with seed %d' % (share, seed))
+  settings = 'A share of %g of each class was drawn for the test, with seed %d' % (share, seed)
+  if found.is_split:
+    settings = 'The folders train and test gave the split, seed %d the order' % seed
   with conversion.creating(options.data_dir, source, len(found.pictures)) as directory, \
        conversion.Spool(directory) as spool:
     problems = read(found, spool)
