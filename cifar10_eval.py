@@ -47,6 +47,8 @@ flags.DEFINE_string('confusion_csv', None, 'File for the confusion matrix of the
                     'checkpoint.')
 flags.DEFINE_string('predictions_csv', None, 'File for the predictions of the latest scored '
                     'checkpoint: index, label, prediction, probability.')
+flags.DEFINE_string('mistakes_png', None, 'File for a drawing of the mistakes that the latest '
+                    'scored checkpoint is surest of.')
 flags.adopt_module_key_flags(cifar10)
 # `options` below are the parsed flags, or anything with their names as attributes.
 
@@ -135,6 +137,8 @@ def score(evaluation, checkpoint, writer, options, note=''):
     report.write_confusion(options.confusion_csv, scores, names)
   if options.predictions_csv:
     report.write_predictions(options.predictions_csv, scores, names)
+  if options.mistakes_png:
+    report.write_mistakes(options.mistakes_png, scores, names, evaluation.pictures)
   return scores
 
 
@@ -151,7 +155,7 @@ def evaluate(options=FLAGS):
                   'training files. Give the number that training was given.')
   directory = records.find_directory(options.data_dir)
   note = ' (sample data set)' if sample.is_sample(directory) else ''
-  report.require_writable(options.confusion_csv, options.predictions_csv)
+  report.require_writable(options.confusion_csv, options.predictions_csv, options.mistakes_png)
   evaluation = Evaluation(options)
   with run.failures('Evaluation in %s' % options.eval_dir), \
        tf.summary.FileWriter(options.eval_dir, evaluation.graph) as writer:

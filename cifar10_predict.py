@@ -100,7 +100,9 @@ class Output:
     self._failed = 0
     if not self._json:
       views = '' if options.views == '1' else ', %s views' % options.views
-      print('%s, step %d%s' % (predictor.path, predictor.step, views))
+      data = trainer_files.read_status(os.path.dirname(predictor.path)).get('data')
+      learned = ', learned from %s' % programs.printable(data) if data else ''
+      print('%s, step %d%s%s' % (predictor.path, predictor.step, learned, views))
 
   def add(self, path, log_probabilities):
     """Prints the likeliest classes of one picture; its log probabilities are float32 [K]."""

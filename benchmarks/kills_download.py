@@ -43,7 +43,7 @@ class _SlowHost(testing.Host):
 def _await_archive(data_dir, process):
   """Waits until the archive is complete or the process has ended."""
   give_up = time.monotonic() + WAIT_SECONDS
-  path = os.path.join(data_dir, downloads.ARCHIVE)
+  path = os.path.join(data_dir, downloads.CIFAR10.archive)
   while not os.path.exists(path) and process.poll() is None:
     assert time.monotonic() < give_up, 'no archive'
     time.sleep(POLL_SECONDS)
@@ -78,7 +78,7 @@ def download(directory):
     for name, content in files.items():
       with open(os.path.join(data_dir, records.DIRECTORY, name), 'rb') as file:
         assert file.read() == content, name
-    assert {*os.listdir(data_dir)} - {'.lock'} == {records.DIRECTORY, downloads.ARCHIVE}, (
+    assert {*os.listdir(data_dir)} - {'.lock'} == {records.DIRECTORY, downloads.CIFAR10.archive}, (
         os.listdir(data_dir))
     kinds = {'.part': 'in part', '.unfinished': 'unpacking', records.DIRECTORY: 'done'}
     return next((kind for ending, kind in kinds.items()

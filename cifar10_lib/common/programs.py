@@ -18,8 +18,9 @@ from absl import app, flags
 
 from cifar10_lib.common import helping
 
+# Flags that give a path.
 PATHS = ('data_dir', 'train_dir', 'init_from', 'eval_dir', 'checkpoint_dir', 'checkpoint_path',
-         'confusion_csv', 'predictions_csv', 'save_input', 'export')  # flags that give a path
+         'confusion_csv', 'predictions_csv', 'mistakes_png', 'save_input', 'export')
 MAX_PATH_BYTES = 3000  # Linux allows 4096, and names of files follow
 SIGPIPE = 13  # Windows does not define signal.SIGPIPE
 SPACE = '30 MB'  # what a run needs for two checkpoints of 8.5 MB each, their graphs and events

@@ -3,7 +3,9 @@
 A record is one label byte, then one picture: 32x32 red values row by row, then green, then blue.
 https://www.cs.toronto.edu/~kriz/cifar.html describes the format.
 """
+import html
 import os
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -193,6 +195,16 @@ def class_names(directory):
     raise Failure('%s holds %d names, not %d to %d. Write one name per line, or move the file away.'
                   % (path, len(names), MIN_CLASSES, MAX_CLASSES))
   return names
+
+
+def title(directory):
+  """Returns the title of readme.html in a cifar-10-batches-bin directory, or '' (str)."""
+  path = os.path.join(directory, README_FILE)
+  if not os.path.isfile(path):
+    return ''
+  with open(path, encoding='utf-8', errors='replace') as file:
+    found = re.search('<title>(.*?)</title>', file.read(MAX_META_BYTES), re.DOTALL)
+  return printable(html.unescape(' '.join(found[1].split())), MAX_NAME) if found else ''
 
 
 def count_records(paths):

@@ -143,6 +143,11 @@ def is_sample(directory):
   return os.path.isfile(path) and MARKER in path.read_text(encoding='utf-8', errors='replace')
 
 
+def describe(directory):
+  """Returns what the data in a cifar-10-batches-bin directory is, as its readme.html says (str)."""
+  return 'the sample data set of drawn shapes' if is_sample(directory) else records.title(directory)
+
+
 def make_sample(data_dir, train_examples=10000, test_examples=2000, seed=0):
   """Draws the sample data set into `data_dir`, unless it is there already.
 

@@ -133,6 +133,18 @@ class SampleTest(tf.test.TestCase):
         for seen in other, other[:, ::-1]:
           self.assertGreater(np.mean(one != seen), 0.09)
 
+  def testDataIsDescribed(self):
+    directory = self.make()
+    self.assertEqual(sample.describe(directory), 'the sample data set of drawn shapes')
+    path = os.path.join(directory, records.README_FILE)
+    for text, title in ('<p>none</p>', ''), ('<title>My\n &amp; \x1b[1myours</title>',
+                                             'My & \\x1b[1myours'):
+      with open(path, 'w') as file:
+        file.write(text)
+      self.assertEqual(sample.describe(directory), title)
+    os.remove(path)
+    self.assertEqual(sample.describe(directory), '')
+
   def testDrawsNewPicturesToRecognise(self):
     directory = os.path.join(self.get_temp_dir(), 'pictures')
     sample.draw_pictures(directory, 4)

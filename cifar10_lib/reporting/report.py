@@ -3,6 +3,7 @@
   Scores                predictions, accuracies, the confusion matrix
   table                 the accuracy of each class and what it is confused with, as text
   write_confusion, write_predictions    CSV files
+  write_mistakes        the pictures of its most confident mistakes
   summary               the same for TensorBoard, with the worst mistakes and a PR curve per class
   hyper_parameters      what TensorBoard compares runs by
 
@@ -145,16 +146,23 @@ def require_writable(*paths):
 
 
 @contextlib.contextmanager
-def _csv(path):
-  """Yields a csv.writer. The file is replaced at once, when all rows are written."""
+def _replacing(path, mode='w', **how):
+  """Yields a file to write. It takes its place at `path` at once, when all is written."""
   path = os.path.realpath(path)  # a link is followed, not replaced
   try:
-    with open(path + '.new', 'w', newline='', encoding='utf-8') as file:
-      yield csv.writer(file)
+    with open(path + '.new', mode, **how) as file:
+      yield file
     os.replace(path + '.new', path)
   except OSError as error:
     raise Failure('%s cannot be written: %s. Choose another path.' % (path, error.strerror)
                   ) from error
+
+
+@contextlib.contextmanager
+def _csv(path):
+  """Yields a csv.writer for `_replacing`."""
+  with _replacing(path, newline='', encoding='utf-8') as file:
+    yield csv.writer(file)
 
 
 def write_confusion(path, scores, names):
@@ -173,6 +181,13 @@ def write_predictions(path, scores, names):
         [index, names[label], names[prediction], '%.6f' % probability]
         for index, (label, prediction, probability)
         in enumerate(zip(scores.labels, scores.predictions, probabilities, strict=True)))
+
+
+def write_mistakes(path, scores, names, pictures):
+  """Draws the most confident mistakes into a PNG file; `pictures` is as for `summary`."""
+  worst = scores.worst(MAX_MISTAKES)
+  with _replacing(path, 'wb') as file:
+    file.write(drawings.mistakes(scores, names, pictures(worst), worst))
 
 
 # For TensorBoard.

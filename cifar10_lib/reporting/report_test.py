@@ -127,6 +127,16 @@ class ReportTest(tf.test.TestCase):
         ['2', 'dog', 'dog', '0.400000'], ['3', 'dog', 'cat', '0.900000'],
         ['4', 'dog', 'dog', '0.600000'], ['5', 'dog', 'cat', '0.400000']])
 
+  def testMistakesAsAFile(self):
+    path = os.path.join(self.get_temp_dir(), 'mistakes.png')
+    report.write_mistakes(path, _scores(), NAMES,
+                          lambda numbers: np.zeros([len(numbers), 4, 4, 3], np.uint8))
+    with Image.open(path) as picture:
+      self.assertEqual(picture.format, 'PNG')
+    with self.assertRaisesRegex(Failure, 'nowhere/mistakes.png cannot be written'):
+      report.write_mistakes(os.path.join(self.get_temp_dir(), 'nowhere', 'mistakes.png'),
+                            _scores(), NAMES, lambda numbers: np.zeros([3, 4, 4, 3], np.uint8))
+
   def _values(self, label=''):
     """Returns the values of the summary by tag."""
     requested = []

@@ -17,7 +17,7 @@ import time
 from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import reason, tf
-from cifar10_lib.dataset import records
+from cifar10_lib.dataset import records, sample
 from cifar10_lib.network import precision
 from cifar10_lib.reporting import report
 from cifar10_lib.training import checkpoints, hooks, stopping, trainer_files, transfer
@@ -220,6 +220,7 @@ def open_run(options, recipe, signals, names, note=''):
         print('--init_from=%s is not used, because the run has begun already.' % options.init_from)
     trainer_files.keep_names(directory, names)
     run.details = {'max_steps': options.max_steps, 'hparams': hparams,
+                   'data': sample.describe(records.find_directory(options.data_dir)),
                    'run': status.get('run') or _run_name(directory)}
     run.write_status('training')
     try:

@@ -169,7 +169,7 @@ def read_status(directory):
   hparams = status.get('hparams')
   if isinstance(hparams, dict):
     status['hparams'] = {name: value for name, value in hparams.items() if _is_plain(value)}
-  kinds = {'state': str, 'run': str, 'hparams': dict, 'pid': int, 'max_steps': int}
+  kinds = {'state': str, 'run': str, 'data': str, 'hparams': dict, 'pid': int, 'max_steps': int}
   return {name: value for name, value in status.items()
           if isinstance(value, kinds.get(name, object))
           and (name == 'hparams' or _is_plain(value))}
