@@ -12,12 +12,13 @@ import functools
 import os
 import sys
 
+from cifar10_lib.common import programs  # first: it handles signals while the rest loads
+
 import numpy as np
 from absl import flags
 
 import cifar10
 import cifar10_input
-from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.dataset import augmentation, records, sample

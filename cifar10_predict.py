@@ -16,13 +16,14 @@ import json
 import os
 import sys
 
+from cifar10_lib.common import programs  # first: it handles signals while the rest loads
+
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
 import cifar10
 import cifar10_eval  # noqa: F401, for the flags that both share
-from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import augmentation, picture_files, records, shrinking

@@ -9,13 +9,14 @@ when there is one, and saves when it is stopped (Ctrl-C). Watch it with
 
 `options` are the parsed flags, or anything with their names as attributes.
 """
+from cifar10_lib.common import programs  # first: it handles signals while the rest loads
+
 import math
 
 from absl import flags
 
 import cifar10
 import cifar10_input
-from cifar10_lib.common import programs
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import augmentation, distortions, records
 from cifar10_lib.network import precision

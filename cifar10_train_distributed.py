@@ -30,13 +30,14 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cifar10_lib.common import programs  # first: it handles signals while the rest loads
+
 from absl import flags
 
 import cifar10
 import cifar10_eval
 import cifar10_input
 import cifar10_train
-from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.network import precision

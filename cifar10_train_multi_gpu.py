@@ -14,12 +14,13 @@ devices of the towers.
 """
 import functools
 
+from cifar10_lib.common import programs  # first: it handles signals while the rest loads
+
 from absl import flags
 
 import cifar10
 import cifar10_input
 import cifar10_train
-from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.network import precision

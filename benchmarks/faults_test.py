@@ -14,7 +14,7 @@ class FaultsTest(tf.test.TestCase):
   def testShortFormOfEachRow(self):
     # The memory of this process is that of TensorFlow; the long form measures.
     with mock.patch.object(faults, 'MAX_MEGABYTES', 1e6):
-      for row in faults.ROWS:
+      for row in faults.ROWS.keys() - {'numbers'}:  # takes seconds a case; survival_test has some
         cases = 20 if row == 'downloads' else 200
         found = faults.attack(row, cases, seed=2)
         self.assertEqual((found['row'], found['cases'], found['faults']), (row, cases, 0))
