@@ -83,11 +83,10 @@ def maybe_download_and_extract():
   """
   options = programs.parsed(FLAGS)
   if options.data_url == 'sample':
-    directory = sample.make_sample(options.data_dir, num_classes=NUM_CLASSES)
+    directory = sample.make_sample(options.data_dir)
   else:
     directory = download.maybe_download_and_extract(
-        options.data_dir, options.data_url, options.data_sha256, NUM_CLASSES,
-        options.data_max_bytes)
+        options.data_dir, options.data_url, options.data_sha256, options.data_max_bytes)
   if sample.is_sample(directory):
     print('%s holds the SAMPLE data set of drawn shapes, not CIFAR-10.' % directory)
   return directory
@@ -144,7 +143,7 @@ def _dense(name, x, units, stddev, bias, weight_decay=None, activation=tf.nn.rel
     return summaries.layer(scope, x)
 
 
-def inference(images, recipe=None, dtype='float32'):
+def inference(images, recipe=None, dtype='float32', num_classes=NUM_CLASSES):
   """Builds the network.
 
   Args:
@@ -152,9 +151,10 @@ def inference(images, recipe=None, dtype='float32'):
       gives an empty batch a wrong shape).
     recipe: a Recipe, for its weight decay; the tutorial's if not given.
     dtype: what the session computes in, as `precision.compute_dtype` returns it.
+    num_classes: number of classes K, which is that of `cifar10_input.class_names`.
 
   Returns:
-    Logits, float32 [B, NUM_CLASSES]; the loss scales them to probabilities.
+    Logits, float32 [B, K]; the loss scales them to probabilities.
   """
   decay = (recipe or tutorial()).weight_decay
   # layers.* compute what tf.nn.conv2d, max_pool2d and lrn do, faster where they can.
@@ -168,7 +168,7 @@ def inference(images, recipe=None, dtype='float32'):
   # "local" after cuda-convnet's locally connected layers, which these dense layers replace.
   x = _dense('local3', x, 384, stddev=0.04, bias=0.1, weight_decay=decay)
   x = _dense('local4', x, 192, stddev=0.04, bias=0.1, weight_decay=decay)
-  return _dense('softmax_linear', x, NUM_CLASSES, stddev=1 / 192.0, bias=0.0,
+  return _dense('softmax_linear', x, num_classes, stddev=1 / 192.0, bias=0.0,
                 activation=tf.identity)
 
 
@@ -181,8 +181,8 @@ def loss(logits, labels, scope=None, label_smoothing=0.0):
   """Adds mean cross entropy and weight decay; collects the batch's accuracy for `accuracy`.
 
   Args:
-    logits: float32 [B, NUM_CLASSES].
-    labels: int32 [B], 0..NUM_CLASSES - 1; or float32 [B, NUM_CLASSES], shares of mixed pictures.
+    logits: float32 [B, K].
+    labels: int32 [B], 0..K - 1; or float32 [B, K], each class's share of a mixed picture.
     scope: name scope whose losses to add (a tower's); None for all.
     label_smoothing: probability mass spread evenly over all classes.
 

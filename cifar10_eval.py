@@ -62,13 +62,13 @@ class Evaluation:
     training, validation = records.hold_out(paths, 0 if test else options.validation_examples)
     part = validation if options.eval_data == 'validation' else training
     self.num_examples = min(options.num_examples, records.total_records(paths, part))
-    self.names = cifar10_input.class_names(options.data_dir)
+    self.names, self._data_dir = cifar10_input.class_names(options.data_dir), options.data_dir
     self.pictures = functools.partial(records.read_pictures, paths, part)
     with tf.Graph().as_default() as self.graph:
       self._step = tf.train.get_or_create_global_step()
       images, self._labels = cifar10_input.inputs(
           test, options.data_dir, options.batch_size, num_epochs=1, part=part, views=views)
-      logits = cifar10.inference(images)  # [views * B, NUM_CLASSES]
+      logits = cifar10.inference(images, num_classes=len(self.names))  # [views * B, K]
       self._log_probabilities = probabilities.log_probabilities(logits, views)
       self._variables = checkpoints.saved_variables(options.weights)
       self._scaffold = tf.train.Scaffold(saver=tf.train.Saver(self._variables))
@@ -81,9 +81,12 @@ class Evaluation:
       report.Scores, in the order of the records.
 
     Raises:
-      Failure: the checkpoint does not fit the network, or gives logits that are NaN or infinite.
+      Failure: the checkpoint has learned other classes than those of the data, does not fit the
+        network, or gives logits that are NaN or infinite.
       tf.errors.OpError: it cannot be read.
     """
+    trainer_files.require_same_classes(
+        checkpoint, self.names, self._data_dir, '--checkpoint_dir')
     checkpoints.require_fit(checkpoint, self._variables)
     batches = []
     with self.graph.as_default():

@@ -17,6 +17,7 @@ Summary of available functions:
   record = read_cifar10(filename_queue)
 """
 import functools
+import os
 from typing import NamedTuple
 
 from cifar10_lib.common.tf1 import tf
@@ -24,7 +25,7 @@ from cifar10_lib.dataset import augmentation, records
 from cifar10_lib.dataset.records import DEPTH, HEIGHT, LABEL_BYTES, RECORD_BYTES, WIDTH
 
 IMAGE_SIZE = 24  # pixels; height and width that the network sees, as cuda-convnet's
-NUM_CLASSES = 10
+NUM_CLASSES = 10  # of CIFAR-10 itself; `class_names` are those of the data at hand
 NUM_EXAMPLES_PER_EPOCH_FOR_TRAIN = 50000
 NUM_EXAMPLES_PER_EPOCH_FOR_EVAL = 10000
 
@@ -42,7 +43,7 @@ class CIFAR10Record(NamedTuple):
   width: int  # pixels
   depth: int  # channels
   key: tf.Tensor  # string []: 'file:index'
-  label: tf.Tensor  # int32 []: 0..NUM_CLASSES - 1
+  label: tf.Tensor  # int32 []: 0..K - 1, of K classes
   uint8image: tf.Tensor  # uint8 [height, width, depth]
 
 
@@ -90,18 +91,19 @@ def _decode(strings):
   return tf.ensure_shape(tf.decode_raw(strings, tf.uint8), [None, RECORD_BYTES])
 
 
-def _read_records(filename_queue, first, end):
+def _read_records(filename_queue, first, end, num_classes):
   """Reads up to READ_RECORDS records at once: strings [N] of RECORD_BYTES.
 
-  Of each file it reads records `first` to `end - 1`; with None for `end`, up to the last.
+  Of each file it reads records `first` to `end - 1`; with None for `end`, up to the last. Labels
+  must be 0..num_classes - 1.
   """
   # footer_bytes could mark the end, but the reader would copy the footer for every record.
   reader = tf.FixedLengthRecordReader(RECORD_BYTES, header_bytes=first * RECORD_BYTES)
   keys, strings = reader.read_up_to(filename_queue, READ_RECORDS)
-  wrong = _decode(strings)[:, 0] >= NUM_CLASSES  # [N]
+  wrong = _decode(strings)[:, 0] > num_classes - 1  # [N]; 256 would not fit into a byte
   first_wrong = keys[tf.argmax(tf.cast(wrong, tf.int32))]
   check = tf.Assert(tf.logical_not(tf.reduce_any(wrong)),
-                    ['label out of range 0..%d, first at' % (NUM_CLASSES - 1), first_wrong])
+                    ['label out of range 0..%d, first at' % (num_classes - 1), first_wrong])
   with tf.control_dependencies([check]):
     if end is None:
       return tf.identity(strings)
@@ -110,8 +112,8 @@ def _read_records(filename_queue, first, end):
 
 
 def class_names(data_dir):
-  """Returns the names of the classes in a data directory, by label: list of str [NUM_CLASSES]."""
-  return records.class_names(records.find_directory(data_dir), NUM_CLASSES)
+  """Returns the names of the classes in a data directory, by label: list of str [K]."""
+  return records.class_names(records.find_directory(data_dir))
 
 
 def _add_runner(queue, capacity, enqueue_ops):
@@ -126,7 +128,7 @@ def _record_queue(paths, batch_size, num_epochs, shuffle, pipeline):
   Records are queued as strings: equal-sized buffers that the allocator can reuse. Aligned uint8
   tensors fragment the heap by 45 MiB within 400 steps.
   """
-  part = pipeline.part
+  part, num_classes = pipeline.part, len(records.class_names(os.path.dirname(paths[0])))
   end = records.count_records(paths)[0] - part.skip_last if part.skip_last else None
   filename_queue = tf.train.string_input_producer(
       paths, num_epochs=num_epochs, shuffle=shuffle, name='filename_queue')
@@ -142,7 +144,8 @@ def _record_queue(paths, batch_size, num_epochs, shuffle, pipeline):
       capacity = spare
       queue = tf.FIFOQueue(capacity, [tf.string], [[]])
     _add_runner(queue, capacity,
-                [queue.enqueue_many([_read_records(filename_queue, part.skip_first, end)])
+                [queue.enqueue_many([
+                    _read_records(filename_queue, part.skip_first, end, num_classes)])
                  for _ in range(min(pipeline.readers, len(paths)))])
   return queue
 
@@ -166,7 +169,7 @@ def batches(paths, batch_size, prepare, num_epochs=None, shuffle=False, pipeline
   """Builds the whole path from files to a batch, on the CPU.
 
   Args:
-    paths: binary files to read.
+    paths: binary files to read. The names of their classes lie in the directory of the first.
     batch_size: pictures a batch.
     prepare: function from uint8 [B, HEIGHT, WIDTH, DEPTH] to float32
       [V * B, IMAGE_SIZE, IMAGE_SIZE, DEPTH], of V views, run on whole batches.

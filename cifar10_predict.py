@@ -27,13 +27,13 @@ from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import augmentation, picture_files, records
 from cifar10_lib.network import probabilities
-from cifar10_lib.training import checkpoints, export
+from cifar10_lib.training import checkpoints, export, trainer_files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('checkpoint_path', None, 'Checkpoint to take, in place of the latest in '
                     '--checkpoint_dir: a path such as cifar10_train/model.ckpt-12000.')
-flags.DEFINE_integer('top_k', min(3, cifar10.NUM_CLASSES), 'Number of likeliest classes to print.',
-                     lower_bound=1, upper_bound=cifar10.NUM_CLASSES)
+flags.DEFINE_integer('top_k', 3, 'Number of likeliest classes to print; at most all.',
+                     lower_bound=1, upper_bound=10**6)
 flags.DEFINE_boolean('json', False, 'Print one JSON object per line, one for each picture.')
 flags.DEFINE_string('save_input', None, 'Directory for the enlarged input of the network for each '
                     'picture (its centre). No file in it is overwritten.')
@@ -58,18 +58,14 @@ def choose_checkpoint(options):
   return checkpoints.latest(options.checkpoint_dir)
 
 
-def class_names(checkpoint):
-  """Returns the names of the classes that lie beside a checkpoint: list of str [NUM_CLASSES]."""
-  return records.class_names(os.path.dirname(checkpoint), cifar10.NUM_CLASSES)
-
-
-def build(pictures, views):
+def build(pictures, views, num_classes):
   """Builds the network on pictures, uint8 [B, 32, 32, 3], with a number of views of each.
 
-  Returns the logarithms of the mean probabilities over the views, float32 [B, NUM_CLASSES].
+  Returns the logarithms of the mean probabilities over the views, float32 [B, num_classes].
   """
   images = augmentation.evaluate(pictures, cifar10.IMAGE_SIZE, views)
-  return probabilities.log_probabilities(cifar10.inference(images), views)
+  logits = cifar10.inference(images, num_classes=num_classes)  # [views * B, num_classes]
+  return probabilities.log_probabilities(logits, views)
 
 
 class Predictor:
@@ -77,13 +73,13 @@ class Predictor:
 
   def __init__(self, path, weights='ema', views=1):
     """Restores the checkpoint at `path`; `weights` and `views` are as for the flags."""
-    self.path, self.names = path, class_names(path)
+    self.path, self.names = path, trainer_files.learned_names(path)
     with tf.Graph().as_default():
       step = tf.train.get_or_create_global_step()
       self._picture = tf.placeholder(tf.uint8, [None, None, 3])
       self._shrunk = augmentation.shrink(self._picture, SIZE)
       self._pictures = tf.placeholder(tf.uint8, [None, SIZE, SIZE, 3])
-      self._log_probabilities = build(self._pictures, views)
+      self._log_probabilities = build(self._pictures, views, len(self.names))
       self._session = checkpoints.session(path, weights)
       self.step = int(self._session.run(step))
 
@@ -92,7 +88,7 @@ class Predictor:
     return self._session.run(self._shrunk, {self._picture: picture})
 
   def log_probabilities(self, pictures):
-    """Returns the log probabilities, float32 [B, NUM_CLASSES], of uint8 [B, 32, 32, 3].
+    """Returns the log probabilities, float32 [B, K], of uint8 [B, 32, 32, 3].
 
     Raises Failure if the network gives NaN or infinity.
     """
@@ -200,8 +196,10 @@ def main(argv):
                          '--export alone')
   checkpoint, views = choose_checkpoint(FLAGS), int(FLAGS.views)
   if FLAGS.export:
-    export.export(checkpoint, FLAGS.export, functools.partial(build, views=views),
-                  class_names(checkpoint), FLAGS.weights)
+    names = trainer_files.learned_names(checkpoint)
+    export.export(checkpoint, FLAGS.export,
+                  functools.partial(build, views=views, num_classes=len(names)),
+                  names, FLAGS.weights)
     print('Wrote %s: %s as a SavedModel, for tf.saved_model.load.' % (FLAGS.export, checkpoint))
     return 0
   return predict(Predictor(checkpoint, FLAGS.weights, views), picture_files.find(argv[1:]), FLAGS)

@@ -9,6 +9,8 @@ when there is one, and saves when it is stopped (Ctrl-C). Watch it with
 
 `options` are the parsed flags, or anything with their names as attributes.
 """
+import math
+
 from absl import flags
 
 import cifar10
@@ -17,7 +19,7 @@ from cifar10_lib.common import programs
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import augmentation, distortions, records
 from cifar10_lib.network import precision
-from cifar10_lib.training import run, stopping
+from cifar10_lib.training import recipes, run, stopping
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('train_dir', '/tmp/cifar10_train',
@@ -65,6 +67,11 @@ flags.DEFINE_integer('distort_threads', cifar10_input.DISTORTERS,
                      'comes near 0.', lower_bound=1, upper_bound=256)
 flags.DEFINE_float('first_batch_secs', 120, 'Seconds to wait for the first batch.', lower_bound=0,
                    upper_bound=10**6)
+for number, (least, greatest, meaning) in recipes.NUMBERS.items():
+  flags.DEFINE_float(number, None, meaning + ' If not given, that of the --recipe.', least,
+                     greatest)
+  flags.register_validator(number, lambda value: value is None or not math.isnan(value),
+                           'it must be a number')
 flags.adopt_module_key_flags(cifar10)
 
 
@@ -77,9 +84,15 @@ def _check_augment(text):
 
 
 def recipe_of(options):
-  """Returns the Recipe of --recipe for --max_steps, with --augment in place of its own if given."""
-  recipe = cifar10.RECIPES[options.recipe](options.max_steps)
-  return recipe if options.augment is None else recipe._replace(augment=options.augment)
+  """Returns the Recipe of --recipe for --max_steps, with what flags such as --momentum override."""
+  return recipes.override(cifar10.RECIPES[options.recipe](options.max_steps), options)
+
+
+def note_of(options):
+  """Returns a line that says what differs from the --recipe, or ''."""
+  own = cifar10.RECIPES[options.recipe](options.max_steps)
+  differences = recipes.differences(recipe_of(options), own)
+  return differences and 'Differs from --recipe=%s: %s.' % (options.recipe, differences)
 
 
 def follow_recipe(options):
@@ -104,8 +117,8 @@ def build_input(options, batches=1, steps_per_batch=None):
 
   Returns:
     A list of `batches` pairs: images float32 [B, IMAGE_SIZE, IMAGE_SIZE, 3] and labels, int32 [B]
-    or, where the recipe mixes pictures, float32 [B, NUM_CLASSES]; and the number of pictures in
-    an epoch.
+    or, where the recipe mixes pictures, float32 [B, K], shares of K classes; and the number of
+    pictures in an epoch.
   """
   part, num_examples = training_split(options)
   recipe = recipe_of(options)
@@ -120,7 +133,8 @@ def build_input(options, batches=1, steps_per_batch=None):
       augment=augmentation.parse(recipe.augment), pipeline=pipeline)
   if recipe.mixup:
     with tf.name_scope('mixup'), tf.device('/cpu:0'):
-      drawn = [distortions.mixup(*batch, recipe.mixup, cifar10.NUM_CLASSES) for batch in drawn]
+      num_classes = len(cifar10_input.class_names(options.data_dir))
+      drawn = [distortions.mixup(*batch, recipe.mixup, num_classes) for batch in drawn]
   tf.summary.image('images', drawn[0][0], max_outputs=10)
   return drawn, num_examples
 
@@ -135,7 +149,8 @@ def build(options):
   dtype = precision.compute_dtype(options.use_fp16)
   global_step = tf.train.get_or_create_global_step()
   [(images, labels)], num_examples = build_input(options)
-  logits = cifar10.inference(images, recipe, dtype)
+  logits = cifar10.inference(
+      images, recipe, dtype, len(cifar10_input.class_names(options.data_dir)))
   loss = cifar10.loss(logits, labels, label_smoothing=recipe.label_smoothing)
   train_op = cifar10.train(loss, global_step, options.batch_size, num_examples, recipe, dtype)
   with tf.control_dependencies([train_op]):
@@ -156,7 +171,7 @@ def train(options=FLAGS, build=build, towers=1, cpu_devices=1):
   options = programs.parsed(options)
   names = cifar10_input.class_names(options.data_dir)
   with stopping.catch_signals() as signals, run.failures('Training in %s' % options.train_dir), \
-       run.open_run(options, recipe_of(options), signals, names) as training:
+       run.open_run(options, recipe_of(options), signals, names, note_of(options)) as training:
     if not training.finished:
       with tf.Graph().as_default():
         step, loss = build(options)

@@ -107,7 +107,8 @@ def build(options, cluster, replicas):
     with tf.container('input-%d-%d' % (os.getpid(), time.monotonic_ns())), tf.device(worker):
       [(images, labels)], num_examples = cifar10_train.build_input(
           options, steps_per_batch=1 if replicas else workers)
-    logits = cifar10.inference(images, recipe, dtype)
+    logits = cifar10.inference(
+        images, recipe, dtype, len(cifar10_input.class_names(options.data_dir)))
     loss = cifar10.loss(logits, labels, label_smoothing=recipe.label_smoothing)
     train_op = cifar10.train(
         loss, global_step, (replicas or 1) * options.batch_size, num_examples, recipe, dtype,
@@ -189,7 +190,8 @@ def _work(options, cluster, target, signals, source=None):
 def _train_as_chief(options, cluster, target, signals):
   """Trains and writes files; returns the exit code."""
   names = cifar10_input.class_names(options.data_dir)
-  with run.open_run(options, cifar10_train.recipe_of(options), signals, names) as training:
+  with run.open_run(options, cifar10_train.recipe_of(options), signals, names,
+                    cifar10_train.note_of(options)) as training:
     if not training.finished:
       _work(options, cluster, target, signals, training.source)
   return training.exit_code
@@ -238,7 +240,7 @@ def train_locally(options):
   counts = local_cluster.parse(options.local)
   cifar10.maybe_download_and_extract()
   end_by_epochs(options, sum(counts.get(job, 0) for job in ('chief', 'worker')))
-  if run.Run(options, None).report_finished():
+  if run.Run(options, None, cifar10_input.class_names(options.data_dir)).report_finished():
     return 0
   # The empty --local at the end overrides the given one. Each task gets TF_CONFIG instead.
   command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], '--local=']

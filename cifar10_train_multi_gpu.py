@@ -17,6 +17,7 @@ import functools
 from absl import flags
 
 import cifar10
+import cifar10_input
 import cifar10_train
 from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
@@ -118,14 +119,14 @@ def average_gradients(towers, devices, average='cpu'):
             for part, variable in zip(parts, variables, strict=True)]
 
 
-def _tower(number, batch, recipe, dtype):
+def _tower(number, batch, recipe, dtype, num_classes):
   """Builds a tower; returns a dict of its losses by name, without the tower's prefix.
 
   They are 'loss/cross_entropy', 'loss/total_loss' and each weight decay.
   """
   images, labels = batch
   with tf.name_scope('%s_%d' % (cifar10.TOWER_NAME, number)) as scope:
-    logits = cifar10.inference(images, recipe, dtype)
+    logits = cifar10.inference(images, recipe, dtype, num_classes)
     total = cifar10.loss(logits, labels, scope, recipe.label_smoothing)
     losses = tf.get_collection('losses', scope) + [total]
     return {loss.op.name[len(scope):]: loss for loss in losses}
@@ -144,6 +145,7 @@ def build(options, devices, average, staged=None):
   """
   recipe = cifar10_train.recipe_of(options)
   dtype = precision.compute_dtype(options.use_fp16)
+  num_classes = len(cifar10_input.class_names(options.data_dir))
   if staged is None:
     staged = 'gpu' in devices[0] and options.num_epochs is None
   home = '/cpu:0' if average == 'cpu' else devices[0]  # of the variables
@@ -155,7 +157,8 @@ def build(options, devices, average, staged=None):
     def place(op, device=device):  # variables are at home, all else on the tower's device
       return home if op.type == 'VarHandleOp' else device
     with tf.device(place), tf.variable_scope(tf.get_variable_scope(), reuse=number > 0):
-      towers.append(_tower(number, _prefetch(*batch) if staged else batch, recipe, dtype))
+      towers.append(_tower(number, _prefetch(*batch) if staged else batch, recipe, dtype,
+                           num_classes))
   losses = {name: _mean([tower[name] for tower in towers], name) for name in towers[0]}
   total_loss = losses.pop('loss/total_loss')
   tf.get_default_graph().clear_collection('losses')  # TensorBoard shows the means alone

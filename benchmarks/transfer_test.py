@@ -58,9 +58,9 @@ class DataTest(testing.DirectoryTestCase):
     with mock.patch.object(transfer, 'HELD_OUT', 2):
       for score, total in ('validation', 10), ('test', 20):
         directory = transfer.data_set(second(score=score), source, self.path('work'))
-        self.assertEqual(sum(records.check_data(directory, 5).values()), 10 + total)
+        self.assertEqual(sum(records.check_data(directory).values()), 10 + total)
     first = transfer.data_set(transfer.first_run(), source, self.path('work'))
-    self.assertEqual(list(records.check_data(first, 5).values()), 6 * [20])
+    self.assertEqual(list(records.check_data(first).values()), 6 * [20])
     with open(os.path.join(first, records.META_FILE)) as file:
       self.assertEqual(file.read().split(), transfer.FIRST)
 

@@ -183,7 +183,7 @@ class EvalTest(evaluating.EvalTestCase):
   def testCheckpointOfAnotherNetworkIsRefused(self):
     for weights in 'ema', 'raw':
       for averages in True, False:
-        changes = {'softmax_linear/biases' + suffix: np.zeros(12, np.float32)
+        changes = {'local4/biases' + suffix: np.zeros(100, np.float32)
                    for suffix in (['', EMA] if averages else [''])}
         self.save(3, changes, averages=averages)
         with self.subTest(weights=weights, averages=averages), \

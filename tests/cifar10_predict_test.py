@@ -148,7 +148,7 @@ class PredictTest(testing.SampleTestCase):
 
   def testJsonGivesSortedProbabilities(self):
     path = os.path.join(self.photos, '00.png')
-    code, out, err = self._run(path, '--json', '--top_k', '10')
+    code, out, err = self._run(path, '--json', '--top_k', '11')  # all ten
     self.assertEqual((code, err), (0, []))
     result, = map(json.loads, out)
     self.assertEqual((result['file'], result['step']), (path, 12))
@@ -194,7 +194,7 @@ class PredictTest(testing.SampleTestCase):
     code, _, err = self._run()
     self.assertEqual(code, 2)
     self.assertIn('name pictures', err[0])
-    code, _, err = self._run(self.photos, '--top_k=11')
+    code, _, err = self._run(self.photos, '--top_k=0')
     self.assertEqual(code, 2)
     code, _, err = self._run(self.photos, '--export', os.path.join(self.get_temp_dir(), 'both'))
     self.assertEqual(code, 2)
@@ -244,6 +244,10 @@ class PredictTest(testing.SampleTestCase):
     self.assertEqual(cifar10_predict.Predictor(path).names[3], 'cat')  # CIFAR-10's by default
     trainer_files.keep_names(directory, list('abcdefghij'))
     self.assertEqual(cifar10_predict.Predictor(path).names[3], 'd')
+    trainer_files.keep_names(directory, list('abc'))
+    with self.assertRaisesRegex(Failure, 'model.ckpt-1 has learned 10 classes, but '
+                                'batches.meta.txt beside it holds 3 names'):
+      cifar10_predict.Predictor(path)
 
   def testExportedModelRunsWithoutThisProject(self):
     model = os.path.join(self.get_temp_dir(), 'model')

@@ -32,8 +32,9 @@ WAIT_SECONDS = 120  # a wait takes a few seconds, or more on a busy machine
 
 
 def _options(**changes):
-  """Returns the default flags, with `changes` applied."""
-  return testing.defaults(cifar10, cifar10_train, cifar10_eval, program, **changes)
+  """Returns the default flags, with `changes` applied. Without data there are ten classes."""
+  return testing.defaults(cifar10, cifar10_train, cifar10_eval, program,
+                          **dict({'data_dir': '/nowhere'}, **changes))
 
 
 def _tensors(directory):
@@ -289,10 +290,16 @@ class ClusterTest(testing.TrainerTestCase):
     return step
 
   def testAsynchronousTrainingWithAnEvaluator(self):
+    """The data set has three classes."""
+    data_dir = os.path.join(self.get_temp_dir(), 'three')
+    testing.relabel(self.data_dir, list('abc'), data_dir)
+    self.data_dir = data_dir
     step = self._trains_to(
         12, '--local=ps:1,worker:2,evaluator:1', '--async', '--max_steps=12', '--num_examples=20',
         '--eval_interval_secs=1', '--eval_dir=' + self.train_dir + '/eval')
     self.assertIn('at step %d' % step, self._log('evaluator-0'))
+    self.assertIn('\nc  ', self._log('evaluator-0'))
+    self.assertEqual(_tensors(self.train_dir)['softmax_linear/biases'].shape, (3,))
 
   def testBackupWorkerWithEpochs(self):
     epoch = '--num_epochs=1', '--replicas_to_aggregate=1'

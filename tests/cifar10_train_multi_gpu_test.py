@@ -23,9 +23,12 @@ EXAMPLES = testing.TrainerTestCase.EXAMPLES
 
 
 def _options(**changes):
-  """Returns the default flags with batches of 8 pictures, and `changes` applied."""
+  """Returns the default flags with batches of 8 pictures, and `changes` applied.
+
+  Without data there are ten classes.
+  """
   return testing.defaults(
-      cifar10, cifar10_train, multi, **dict({'batch_size': 8}, **changes))
+      cifar10, cifar10_train, multi, **dict({'batch_size': 8, 'data_dir': '/nowhere'}, **changes))
 
 
 def _session(cpus=2):
@@ -177,8 +180,8 @@ class StagedTest(tf.test.TestCase):
 class TrainTest(testing.TrainerTestCase):
 
   def _train(self, module=multi, **changes):
-    options = _options(data_dir=self.data_dir, train_dir=self.train_dir, tower_device='cpu',
-                       summary_steps=1, **changes)
+    options = _options(**dict(dict(data_dir=self.data_dir, train_dir=self.train_dir,
+                                   tower_device='cpu', summary_steps=1), **changes))
     with contextlib.redirect_stdout(io.StringIO()) as out:
       self.assertEqual(module.train(options), 0)
     return out.getvalue()
@@ -204,11 +207,15 @@ class TrainTest(testing.TrainerTestCase):
     self.assertEqual(self._tensors()['global_step'], 5)
 
   def testMixupGivesEachTowerClassProbabilities(self):
-    """The labels in each tower are float32 class probabilities."""
+    """The labels in each tower are float32 class probabilities, here of three classes."""
+    data_dir = os.path.join(self.get_temp_dir(), 'three')
+    testing.relabel(self.data_dir, list('abc'), data_dir)
     with mock.patch.dict(cifar10.RECIPES, fast=lambda steps: recipes.fast(40000)._replace(
         max_steps=steps)), \
          mock.patch.object(cifar10, 'loss', wraps=cifar10.loss) as loss:
-      self._train(num_gpus=2, max_steps=2, recipe='fast')
+      self._train(num_gpus=2, max_steps=2, recipe='fast', data_dir=data_dir)
+    self.assertEqual([call.args[0].shape.as_list() for call in loss.call_args_list], 2 * [[8, 3]])
+    self.assertEqual([call.args[1].shape.as_list() for call in loss.call_args_list], 2 * [[8, 3]])
     self.assertEqual([call.args[1].dtype for call in loss.call_args_list], 2 * [tf.float32])
     self.assertEqual(self._tensors()['local3/weights/Updates'], 2)
     self.assertEqual(set(_values(self.train_dir)['cross_entropy__raw_']), {1, 2})

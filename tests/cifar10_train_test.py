@@ -278,6 +278,51 @@ class TrainTest(testing.TrainerTestCase):
       self.assertEqual((recipe.max_steps, recipe.augment), (max_steps, augment))
       self.assertEqual(parsed.max_steps, max_steps)
 
+  def testFlagsOverrideNumbersOfTheRecipe(self):
+    """The log says what differs, the hyper-parameters hold it, and the rate follows it."""
+    code, out = self._train(max_steps=1, summary_steps=1, learning_rate=0.01, momentum=0.5,
+                            augment='none')
+    self.assertEqual(code, 0)
+    self.assertStartsWith(
+        out, 'Starting in %s.\nDiffers from --recipe=tutorial: learning_rate 0.01 (0.1), augment '
+        'none (crop,flip,colour), momentum 0.5 (0).\n' % self.train_dir)
+    hparams = trainer_files.read_status(self.train_dir)['hparams']
+    self.assertEqual((hparams['learning_rate'], hparams['momentum'], hparams['weight_decay']),
+                     (0.01, 0.5, 0.004))
+    self.assertAllClose(_values(self.train_dir, 'learning_rate'), {1: 0.01})
+    self.assertIn('conv1/weights/Momentum', testing.tensors(self._path(1)))
+    _, out = self._train(max_steps=2, recipe='fast', learning_rate=0.025)
+    self.assertIn('Continuing from %s.\nDiffers from --recipe=fast: learning_rate 0.025 (0.05), '
+                  'muon_rate 0.01 (0.02).\n' % self._path(1), out)
+    _, out = self._train(max_steps=3, learning_rate=0.1)  # the recipe's own
+    self.assertNotIn('Differs', out)
+
+  def testOtherNumbersReachTheGraph(self):
+    with mock.patch.object(cifar10, 'loss', wraps=cifar10.loss) as loss, \
+         mock.patch.object(recipes, 'VariableAverages', wraps=recipes.VariableAverages) as averages:
+      self._train(max_steps=1, label_smoothing=0.2, moving_average_decay=0.5, weight_decay=0.0,
+                  summary_steps=1)
+    self.assertEqual(loss.call_args.kwargs['label_smoothing'], 0.2)
+    self.assertEqual(averages.call_args.args[0], 0.5)
+    self.assertEqual(_values(self.train_dir, 'local3/weight_loss__raw_'), {1: 0.0})
+
+  def testFlagsOfNumbersHaveRanges(self):
+    for flag in ('learning_rate=0', 'learning_rate=-0.1', 'learning_rate=nan', 'learning_rate=inf',
+                 'momentum=1', 'momentum=-0.1', 'momentum=nan', 'weight_decay=-1',
+                 'weight_decay=nan', 'label_smoothing=1', 'label_smoothing=nan',
+                 'moving_average_decay=1.1', 'moving_average_decay=-nan', 'momentum=much'):
+      with self.subTest(flag), flagsaver.flagsaver(), self.assertRaises(SystemExit) as caught, \
+           contextlib.redirect_stderr(io.StringIO()) as err:
+        programs.parse_flags(['program', '--' + flag])
+      self.assertEqual(caught.exception.code, 2)
+      self.assertIn(flag.partition('=')[0], err.getvalue())
+      self.assertEqual(err.getvalue().count('\n'), 1)
+    with flagsaver.flagsaver():
+      programs.parse_flags(['program', '--learning_rate=0.5', '--momentum=0', '--weight_decay=0',
+                            '--moving_average_decay=1', '--label_smoothing=0.9'])
+      recipe = cifar10_train.recipe_of(cifar10_train.FLAGS)
+    self.assertEqual((recipe.learning_rate, recipe.moving_average_decay), (0.5, 1.0))
+
   def testHeldOutPicturesAreNotTrainedOn(self):
     """An epoch has 90 - 45 pictures in batches of 16, so 3 steps."""
     code, out = self._train(num_epochs=1, validation_examples=45)

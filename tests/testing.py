@@ -7,10 +7,12 @@ import signal
 import tempfile
 import types
 
+import numpy as np
 from absl import flags
 
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.dataset import sample
+from cifar10_lib.dataset import records, sample
+from cifar10_lib.training import trainer_files
 
 
 def defaults(*modules, **changes):
@@ -18,6 +20,22 @@ def defaults(*modules, **changes):
   defined = flags.FLAGS.flags_by_module_dict()
   options = {flag.name: flag.default for module in modules for flag in defined[module.__name__]}
   return types.SimpleNamespace(**dict(options, **changes))
+
+
+def relabel(data_dir, names, copy):
+  """Copies a data set and gives its records the labels 0, 1, 2 and so on in turn.
+
+  Args:
+    data_dir: directory of the data set.
+    names: list of str [K], the names of the new classes.
+    copy: directory to make.
+  """
+  shutil.copytree(data_dir, copy)
+  for path in records.data_files(copy) + records.data_files(copy, True):
+    data = np.fromfile(path, np.uint8).reshape(-1, records.RECORD_BYTES)
+    data[:, 0] = np.arange(len(data)) % len(names)
+    data.tofile(path)
+  trainer_files.keep_names(records.find_directory(copy), names)
 
 
 def steps_of_events(directory):

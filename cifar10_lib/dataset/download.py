@@ -221,15 +221,13 @@ def _fill(data_dir, data_url, data_sha256, max_bytes):
   archives.unpack(archive, directory)
 
 
-def maybe_download_and_extract(data_dir, data_url=DATA_URL, data_sha256=None, num_classes=10,
-                               max_bytes=MAX_BYTES):
+def maybe_download_and_extract(data_dir, data_url=DATA_URL, data_sha256=None, max_bytes=MAX_BYTES):
   """Makes sure that `data_dir` holds CIFAR-10; uses no network if the data or its archive is there.
 
   Args:
     data_dir: directory to fill, made if necessary; or a directory that holds the .bin files.
     data_url: https, http or file URL of the archive.
     data_sha256: SHA-256 (64 hex digits) of that archive; None for that of the official archive.
-    num_classes: int; labels must be 0..num_classes - 1.
     max_bytes: int, the size of the largest archive to download.
 
   Returns:
@@ -254,5 +252,5 @@ def maybe_download_and_extract(data_dir, data_url=DATA_URL, data_sha256=None, nu
     with locked(data_dir):
       if missing_files(directory):  # another program may have filled it during the wait
         _fill(data_dir, data_url, data_sha256, max_bytes)
-  check_data(directory, num_classes)
+  check_data(directory)
   return directory

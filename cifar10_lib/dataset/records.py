@@ -13,12 +13,13 @@ from cifar10_lib.common.programs import Failure, printable
 DIRECTORY = 'cifar-10-batches-bin'
 TRAIN_FILES = ['data_batch_%d.bin' % i for i in range(1, 6)]
 TEST_FILE = 'test_batch.bin'
-META_FILE = 'batches.meta.txt'  # the class names, one per line
+META_FILE = 'batches.meta.txt'  # the class names by label, one per line
 README_FILE = 'readme.html'
 BIN_FILES = TRAIN_FILES + [TEST_FILE]
 FILES = BIN_FILES + [META_FILE, README_FILE]
 CLASS_NAMES = ['airplane', 'automobile', 'bird', 'cat', 'deer',
                'dog', 'frog', 'horse', 'ship', 'truck']
+MIN_CLASSES, MAX_CLASSES = 2, 256  # a label is one byte
 HEIGHT, WIDTH, DEPTH = 32, 32, 3  # pixels, pixels, channels
 LABEL_BYTES = 1
 IMAGE_BYTES = DEPTH * HEIGHT * WIDTH
@@ -105,10 +106,12 @@ def _check_file(path, num_classes):
     raise Failure('Cannot read %s: %s.' % (path, error.strerror)) from error
   if wrong:
     record, label = wrong
-    raise Failure('%s: label %d at record %d (byte %d); labels must be 0..%d. '
-                  'Is this CIFAR-100 (%d-byte records)?' % (
-                      path, label, record, record * RECORD_BYTES, num_classes - 1,
-                      CIFAR100_RECORD_BYTES))
+    named = os.path.exists(os.path.join(os.path.dirname(path), META_FILE))
+    why = '%s has %d names' if named else '%s is missing and CIFAR-10 has %d classes'
+    raise Failure('%s: label %d at record %d (byte %d); labels must be 0..%d, because %s. Is this '
+                  'CIFAR-100 (%d-byte records)? If not, write one name per class into that file.'
+                  % (path, label, record, record * RECORD_BYTES, num_classes - 1,
+                     why % (META_FILE, num_classes), CIFAR100_RECORD_BYTES))
   return size // RECORD_BYTES
 
 
@@ -117,26 +120,26 @@ def missing_files(directory):
   return [name for name in BIN_FILES if not os.path.lexists(os.path.join(directory, name))]
 
 
-def check_data(directory, num_classes=10):
-  """Checks that the six .bin files hold whole records with labels below `num_classes`.
+def check_data(directory):
+  """Checks that the six .bin files hold whole records, with a label of `class_names` each.
 
   The check covers structure, not content. A part of CIFAR-10 passes, and so does other data in
   the same format.
 
   Args:
     directory: path of a cifar-10-batches-bin directory.
-    num_classes: int; labels must be 0..num_classes - 1.
 
   Returns:
     A dict from file name to number of records (at least 1), training files first.
 
   Raises:
     Failure: a file is missing or not sound. The message names the file and, for a wrong label,
-      the record and the byte, both counted from 0.
+      the record and the byte, both counted from 0. Also as `class_names` raises it.
   """
   if not os.path.isdir(directory):
     what = 'is not a directory' if os.path.lexists(directory) else 'is missing'
     raise Failure('%s %s. %s' % (directory, what, _way_out(directory)))
+  num_classes = len(class_names(directory))
   return {name: _check_file(os.path.join(directory, name), num_classes) for name in BIN_FILES}
 
 
@@ -178,27 +181,27 @@ def _lines(path):
   return [printable(line.strip(), MAX_NAME) for line in lines if line.strip()]
 
 
-def class_names(directory, count=10):
-  """Returns the names of the classes by label, as batches.meta.txt lists them: list of str [count].
+def class_names(directory):
+  """Returns the names of the classes by label, as batches.meta.txt lists them: list of str [K].
 
-  A name of more than MAX_NAME characters is cut, and control characters are escaped.
-  CIFAR-10's names stand in for a missing file. Ten names serve another count too: the first
-  `count` of them, followed by 'class 10', 'class 11' and so on.
+  Their number is the number of classes. A name of more than MAX_NAME characters is cut, and control
+  characters are escaped. CIFAR-10's names stand in for a missing file.
 
   Args:
     directory: path of a cifar-10-batches-bin directory.
-    count: number of classes.
 
   Raises:
-    Failure: the file holds neither `count` names nor ten, or it cannot be read.
+    Failure: the file holds fewer than MIN_CLASSES or more than MAX_CLASSES names, or it cannot be
+      read.
   """
-  path, names = os.path.join(directory, META_FILE), CLASS_NAMES
-  if os.path.exists(path):
-    names = _lines(path)
-  if len(names) not in (count, len(CLASS_NAMES)):
-    raise Failure('%s holds %d names, not %d. Write one name per line, or move the file away.'
-                  % (path, len(names), count))
-  return names[:count] + ['class %d' % label for label in range(len(names), count)]
+  path = os.path.join(directory, META_FILE)
+  if not os.path.exists(path):
+    return list(CLASS_NAMES)
+  names = _lines(path)
+  if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
+    raise Failure('%s holds %d names, not %d to %d. Write one name per line, or move the file away.'
+                  % (path, len(names), MIN_CLASSES, MAX_CLASSES))
+  return names
 
 
 def count_records(paths):

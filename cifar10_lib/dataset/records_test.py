@@ -105,18 +105,40 @@ class CheckDataTest(testing.DownloadTestCase):
   def testUnreadable(self):
     self.fill()
     denied = mock.patch('builtins.open', side_effect=PermissionError(13, 'Permission denied'))
+    with denied, self.fails('batches.meta.txt: Permission denied'):
+      records.check_data(self.directory)
+    os.remove(os.path.join(self.directory, 'batches.meta.txt'))
     with denied, self.fails('data_batch_1.bin: Permission denied'):
       records.check_data(self.directory)
 
-  def testNumberOfClasses(self):
+  def testLabelsAreThoseOfTheNames(self):
     content = bytearray(random_records(20))
     content[7 * 3073] = 11
     self.flawed('data_batch_4.bin', content)
-    with self.fails('data_batch_4.bin: label 11 at record 7 (byte 21511); labels must be 0..10.'):
-      records.check_data(self.directory, num_classes=11)
-    self.assertEqual(records.check_data(self.directory, num_classes=12)['data_batch_4.bin'], 20)
-    with self.fails('data_batch_1.bin: label 2 at record 2 (byte 6146); labels must be 0..1.'):
-      records.check_data(self.directory, 2)
+    meta = os.path.join(self.directory, 'batches.meta.txt')
+    for count, problem in (
+        (11, 'data_batch_4.bin: label 11 at record 7 (byte 21511); labels must be 0..10, because '
+         'batches.meta.txt has 11 names. Is this CIFAR-100 (3074-byte records)?'),
+        (2, 'data_batch_1.bin: label 2 at record 2 (byte 6146); labels must be 0..1, because '
+         'batches.meta.txt has 2 names.')):
+      self.write(meta, b'name\n' * count)
+      with self.fails(problem, 'write one name per class'):
+        records.check_data(self.directory)
+    os.remove(meta)
+    with self.fails('labels must be 0..9, because batches.meta.txt is missing and CIFAR-10 has 10'):
+      records.check_data(self.directory)
+    self.write(meta, b'name\n' * 12)
+    self.assertEqual(records.check_data(self.directory)['data_batch_4.bin'], 20)
+    content[-3073] = 255
+    self.write(os.path.join(self.directory, 'data_batch_4.bin'), content)
+    self.write(meta, b'name\n' * 255)
+    with self.fails('label 255 at record 19 (byte 58387); labels must be 0..254'):
+      records.check_data(self.directory)
+    self.write(meta, b'name\n' * 256)
+    self.assertEqual(records.check_data(self.directory)['data_batch_4.bin'], 20)
+    self.write(meta, b'name\n' * 257)
+    with self.fails('holds 257 names, not 2 to 256'):
+      records.check_data(self.directory)
 
   def testFacts(self):
     self.assertEqual(records.RECORD_BYTES, 3073)
@@ -129,10 +151,21 @@ class ClassNamesTest(testing.DownloadTestCase):
   def testClassNames(self):
     self.fill({'batches.meta.txt': b'\n'.join(b'kind %d' % i for i in range(10)) + b'\n\n'})
     self.assertEqual(records.class_names(self.directory), ['kind %d' % i for i in range(10)])
-    self.fill({'batches.meta.txt': b'one\ntwo\n'})
-    with self.fails('holds 2 names'):
-      records.class_names(self.directory)
-    self.assertEqual(records.class_names(self.data_dir)[9], 'truck')
+    self.assertEqual(records.class_names(self.data_dir)[9], 'truck')  # no file
+
+  def testNumberOfNames(self):
+    for count in 0, 1, 257, 300:
+      self.fill({'batches.meta.txt': b'name\n' * count})
+      with self.fails('batches.meta.txt holds %d names, not 2 to 256. Write one name per' % count):
+        records.class_names(self.directory)
+    for count in 2, 3, 256:
+      names = ['name %d' % i for i in range(count)]
+      self.fill({'batches.meta.txt': '\n'.join(names).encode()})
+      self.assertEqual(records.class_names(self.directory), names)
+
+  def testNamesOfCifar10AreACopy(self):
+    records.class_names(self.data_dir).append('class 10')
+    self.assertLen(records.class_names(self.data_dir), 10)
 
   def testNamesAreEscapedAndCut(self):
     lines = [b'\x1b]0;owned\x07', b'n' * 10000, b'a\tb', '猫'.encode(), b'\xff'] + [b'x'] * 5
@@ -156,29 +189,6 @@ class ClassNamesTest(testing.DownloadTestCase):
     os.truncate(path, 1 << 40)  # without blocks
     with self.fails(path, 'is not a text file'):
       records.class_names(self.directory)
-
-  def names_of(self, count, lines):
-    self.fill({'batches.meta.txt': '\n'.join(lines).encode()})
-    return records.class_names(self.directory, count)
-
-  def testNamesOfAnotherCount(self):
-    twelve = ['kind %d' % i for i in range(12)]
-    self.assertEqual(self.names_of(12, twelve), twelve)
-    self.assertEqual(self.names_of(3, ['a', 'b', 'c']), ['a', 'b', 'c'])
-    for count, lines, problem in ((10, twelve, 'holds 12 names, not 10'),
-                                  (3, twelve, 'holds 12 names, not 3'),
-                                  (12, ['a', 'b', 'c'], 'holds 3 names, not 12')):
-      with self.fails(problem):
-        self.names_of(count, lines)
-
-  def testTenNamesServeAnotherCount(self):
-    own = records.CLASS_NAMES
-    expected = {3: ['airplane', 'automobile', 'bird'], 12: own + ['class 10', 'class 11']}
-    for count, names in expected.items():
-      self.assertEqual(records.class_names(self.data_dir, count), names)  # no file
-      self.assertEqual(self.names_of(count, own), names)
-    self.assertEqual(self.names_of(11, list('abcdefghij')), list('abcdefghij') + ['class 10'])
-    self.assertLen(own, 10)  # unchanged
 
 
 class FilesTest(testing.DownloadTestCase):

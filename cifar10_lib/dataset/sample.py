@@ -142,7 +142,7 @@ def is_sample(directory):
   return os.path.isfile(path) and MARKER in path.read_text(encoding='utf-8', errors='replace')
 
 
-def make_sample(data_dir, train_examples=10000, test_examples=2000, seed=0, num_classes=10):
+def make_sample(data_dir, train_examples=10000, test_examples=2000, seed=0):
   """Draws the sample data set into `data_dir`, unless it is there already.
 
   Args:
@@ -150,13 +150,12 @@ def make_sample(data_dir, train_examples=10000, test_examples=2000, seed=0, num_
     train_examples: number of records in the five training files together, at least 5.
     test_examples: number of records in test_batch.bin, at least 1.
     seed: int; the same seed gives the same bytes.
-    num_classes: int; labels must be 0..num_classes - 1. The sample's are 0..9.
 
   Returns:
     The path of DATA_DIR/cifar-10-batches-bin.
 
   Raises:
-    Failure: other data is there, a label is out of range, or the directory cannot be written.
+    Failure: other data is there, a file was changed, or the directory cannot be written.
     ValueError: a number of records is too small.
   """
   directory = os.path.join(data_dir, records.DIRECTORY)
@@ -164,5 +163,5 @@ def make_sample(data_dir, train_examples=10000, test_examples=2000, seed=0, num_
     with locking.locked(data_dir):
       if not is_sample(directory):  # another program may have drawn it during the wait
         _fill(directory, train_examples, test_examples, np.random.RandomState(seed))
-  records.check_data(directory, num_classes)
+  records.check_data(directory)
   return directory

@@ -1,7 +1,7 @@
 """Reports what a pass over pictures finds: tables, CSV files, and summaries for TensorBoard.
 
   Scores                predictions, accuracies, the confusion matrix
-  table                 the confusion matrix and the accuracy of each class, as text
+  table                 the accuracy of each class and what it is confused with, as text
   write_confusion, write_predictions    CSV files
   summary               the same for TensorBoard, with the worst mistakes and a PR curve per class
   hyper_parameters      what TensorBoard compares runs by
@@ -19,10 +19,18 @@ import numpy as np
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.reporting import drawings
+from cifar10_lib.reporting import drawings, texts
 
 MAX_MISTAKES = 25  # pictures in the drawing of the worst mistakes
-PR_THRESHOLDS = 201  # points of a precision-recall curve; TensorBoard's default
+MAX_COLUMNS = 16  # classes; the confusion matrix of more is wider than a terminal
+MAX_PAIRS = 20  # confused pairs of classes to list in its place
+LINE = 100  # columns of a line of that list
+NAME = 11  # columns for a name in a table, at least; a longer name takes up to MAX_NAME
+MAX_NAME = 30
+# Points of a precision-recall curve; TensorBoard's default. All curves together have at most
+# PR_POINTS, of 24 bytes each: 190 kB in the events of a checkpoint. 256 classes get 31 points each.
+PR_THRESHOLDS = 201
+PR_POINTS = 8000
 PRECISION, LOSS = METRICS = ('Precision @ 1', 'Mean loss')  # tags
 
 
@@ -53,6 +61,16 @@ class Scores(NamedTuple):
     pairs = self.labels * count + self.predictions
     return np.bincount(pairs, minlength=count * count).reshape(count, count)
 
+  def confused(self):
+    """Returns the pairs (true, predicted) of classes that were confused, the most frequent first.
+
+    int64 [P, 2]. Pairs of the same frequency come in the order of their labels.
+    """
+    wrong = self.confusion()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind='stable')[:np.count_nonzero(wrong)]
+    return np.stack(np.unravel_index(order, wrong.shape), axis=1)
+
   def accuracies(self):
     """Returns the accuracy of each class, float64 [K]; NaN for a class without pictures."""
     confusion = self.confusion()
@@ -67,18 +85,52 @@ class Scores(NamedTuple):
 
 
 def table(scores, names):
-  """Returns the confusion matrix and each class's accuracy as text."""
+  """Returns each class's accuracy and what it is confused with, as text.
+
+  These are the confusion matrix or, where that would be wider than a terminal, two lists.
+  """
+  name_width = min(MAX_NAME, max(NAME, 1 + max(map(texts.width, names))))
+  lines = _matrix if len(names) <= MAX_COLUMNS else _lists
+  return '\n'.join(lines(scores, names, name_width))
+
+
+def _matrix(scores, names, name_width):
+  """Returns the lines of the confusion matrix, with the accuracy of each class."""
   confusion = scores.confusion()
   width = max(5, len(str(confusion.max())))
 
   def line(name, accuracy, cells):
-    return '%-11s%8s   %s' % (name, accuracy, ' '.join('%*s' % (width, cell) for cell in cells))
+    return '%s%8s   %s' % (texts.padded(name, name_width), accuracy, ' '.join(cells))
 
+  heads = [name[:width] for name in names]
+  while max(map(texts.width, heads)) > width:  # characters of two columns
+    heads = [head if texts.width(head) <= width else head[:-1] for head in heads]
   rows = zip(names, scores.accuracies(), confusion, strict=True)
-  return '\n'.join([
-      line('true class', 'accuracy', [name[:width] for name in names]),
-      *[line(name, '%.3f' % accuracy, counts) for name, accuracy, counts in rows],
-      '(rows: true class; columns: predicted class)'])
+  return [
+      line('true class', 'accuracy', [' ' * (width - texts.width(head)) + head for head in heads]),
+      *[line(name, '%.3f' % accuracy, ['%*d' % (width, count) for count in counts])
+        for name, accuracy, counts in rows],
+      '(rows: true class; columns: predicted class)']
+
+
+def _lists(scores, names, name_width):
+  """Returns the lines of two lists: accuracies, and the most frequent confusions."""
+  accuracies = scores.accuracies()
+  cells = ['%s%6.3f' % (texts.padded(names[label], name_width), accuracies[label])
+           for label in np.argsort(accuracies, kind='stable')]  # NaN comes last
+  columns = max(1, LINE // (name_width + 9))
+  confusion, pairs = scores.confusion(), scores.confused()
+  totals = confusion.sum(axis=1)
+  return [
+      'accuracy of each class, the lowest first',
+      *['   '.join(cells[first:first + columns]) for first in range(0, len(cells), columns)],
+      'confused classes: pictures, true class -> predicted class, share of the true class',
+      *['%6d   %s -> %s%6.3f' % (
+          confusion[true, predicted], texts.padded(names[true], name_width),
+          texts.padded(names[predicted], name_width), confusion[true, predicted] / totals[true])
+        for true, predicted in pairs[:MAX_PAIRS]],
+      'and %d more pairs' % (len(pairs) - MAX_PAIRS) if len(pairs) > MAX_PAIRS else
+      '(%d pairs in all)' % len(pairs)]
 
 
 def require_writable(*paths):
@@ -131,6 +183,13 @@ def _image(tag, png):
   return tf.Summary.Value(tag=tag, image=image)
 
 
+def _tags(names):
+  """Returns names as the last part of a tag: without '/', which starts a group, and each once."""
+  plain = [name.replace('/', '_') for name in names]
+  return [name if plain.count(name) == 1 else '%s (class %d)' % (name, number)
+          for number, name in enumerate(plain)]
+
+
 def summary(scores, names, pictures, label=''):
   """Returns a tf.Summary of the scores: scalars, drawings and precision-recall curves.
 
@@ -139,18 +198,20 @@ def summary(scores, names, pictures, label=''):
   from tensorboard.plugins.pr_curve import summary as pr_curve
   values = [tf.Summary.Value(tag=PRECISION + label, simple_value=scores.right.mean()),
             tf.Summary.Value(tag=LOSS + label, simple_value=scores.loss)]
-  for name, accuracy in zip(names, scores.accuracies(), strict=True):
+  tags = _tags(names)
+  for tag, accuracy in zip(tags, scores.accuracies(), strict=True):
     if np.isfinite(accuracy):
-      values.append(tf.Summary.Value(tag='Accuracy%s/%s' % (label, name), simple_value=accuracy))
+      values.append(tf.Summary.Value(tag='Accuracy%s/%s' % (label, tag), simple_value=accuracy))
   worst = scores.worst(MAX_MISTAKES)
   values += [_image('Confusion matrix' + label, drawings.confusion_matrix(scores, names)),
              _image('Worst mistakes' + label,
                     drawings.mistakes(scores, names, pictures(worst), worst))]
   merged = tf.Summary(value=values)
   probabilities = np.minimum(1, np.exp(scores.log_probabilities))  # rounding gives 1.0000001
-  for number, name in enumerate(names):
-    curve = pr_curve.pb('Precision-recall%s/%s' % (label, name), scores.labels == number,
-                        probabilities[:, number], num_thresholds=PR_THRESHOLDS)
+  thresholds = min(PR_THRESHOLDS, PR_POINTS // len(names))
+  for number, tag in enumerate(tags):
+    curve = pr_curve.pb('Precision-recall%s/%s' % (label, tag), scores.labels == number,
+                        probabilities[:, number], num_thresholds=thresholds)
     merged.MergeFromString(curve.SerializeToString())  # TensorBoard's Summary is another class
   return merged
 

@@ -48,6 +48,53 @@ class ReportTest(tf.test.TestCase):
         'ship            nan       0     0     0',
         '(rows: true class; columns: predicted class)'])
 
+  def testTableFitsOwnNames(self):
+    names = ['golden retriever', '猫', 'W' * 50]
+    self.assertEqual(report.table(_scores(), names).splitlines(), [
+        'true class                    accuracy   golde    猫 WWWWW',
+        'golden retriever                 0.500       1     1     0',
+        '猫                               0.500       2     2     0',
+        'WWWWWWWWWWWWWWWWWWWWWWWWWWWWW…     nan       0     0     0',
+        '(rows: true class; columns: predicted class)'])
+
+  def _many(self, wrong):
+    """Returns scores of 18 classes with two pictures each, and their names.
+
+    `wrong` is a list of (picture, predicted class); picture i has the label i // 2. The last class
+    has no picture.
+    """
+    labels = np.repeat(np.arange(17, dtype=np.int32), 2)
+    predicted = labels.copy()
+    for picture, prediction in wrong:
+      predicted[picture] = prediction
+    names = ['name %d' % i for i in range(18)]
+    return report.Scores(7, labels, np.log(np.eye(18)[predicted] + 1e-9)), names
+
+  def testManyClassesAreListed(self):
+    scores, names = self._many([(0, 5), (8, 0), (6, 2), (7, 2)])
+    self.assertAllEqual(scores.confused(), [[3, 2], [0, 5], [4, 0]])
+    right = [label for label in range(17) if label not in (0, 3, 4)]
+    cells = ['name %-6d %.3f' % cell for cell in
+             [(3, 0), (0, 0.5), (4, 0.5), *[(label, 1) for label in right]]] + ['name 17       nan']
+    self.assertEqual(report.table(scores, names).splitlines(), [
+        'accuracy of each class, the lowest first',
+        *['   '.join(cells[first:first + 5]) for first in (0, 5, 10, 15)],
+        'confused classes: pictures, true class -> predicted class, share of the true class',
+        '     2   name 3      -> name 2      1.000',
+        '     1   name 0      -> name 5      0.500',
+        '     1   name 4      -> name 0      0.500',
+        '(3 pairs in all)'])
+
+  def testMostFrequentPairsAreListed(self):
+    scores, names = self._many([(picture, (picture // 2 + 1 + picture % 2) % 18)
+                                for picture in range(34)])
+    lines = report.table(scores, names).splitlines()
+    self.assertLen([line for line in lines if '->' in line], 1 + 20)
+    self.assertEqual(lines[-1], 'and 14 more pairs')
+    scores, names = self._many([])
+    self.assertEqual(scores.confused().shape, (0, 2))
+    self.assertEndsWith(report.table(scores, names), '\n(0 pairs in all)')
+
   def _rows(self, write):
     path = os.path.join(self.get_temp_dir(), 'table.csv')
     for _ in range(2):  # the second table replaces the first
@@ -108,6 +155,27 @@ class ReportTest(tf.test.TestCase):
     true, false, _, _, precision, recall = curve[:, 110]  # at a threshold of 0.55
     self.assertEqual([true, false], [1, 1])  # predicted dog: .8 is wrong, .6 is right
     self.assertAllClose([precision, recall], [0.5, 0.25])
+
+  def testTagsAreOneLevelAndUnique(self):
+    names = ['n/a', 'n_a', 'a b', '$%', '猫', 'a b', '..']
+    scores = report.Scores(1, np.arange(7, dtype=np.int32), np.log(np.eye(7) + 1e-9))
+    tags = [value.tag for value in report.summary(
+        scores, names, lambda numbers: np.zeros([0, 4, 4, 3], np.uint8)).value]
+    expected = ['n_a (class 0)', 'n_a (class 1)', 'a b (class 2)', '$%', '猫', 'a b (class 5)',
+                '..']
+    self.assertEqual([tag for tag in tags if tag.startswith('Accuracy/')],
+                     ['Accuracy/' + name for name in expected])
+    self.assertEqual([tag for tag in tags if tag.startswith('Precision-recall/')],
+                     ['Precision-recall/%s/pr_curves' % name for name in expected])
+
+  def testEventsOfManyClassesStaySmall(self):
+    scores = report.Scores(1, np.arange(256, dtype=np.int32), np.log(np.eye(256) + 1e-9))
+    summary = report.summary(scores, ['name %d' % i for i in range(256)],
+                             lambda numbers: np.zeros([0, 4, 4, 3], np.uint8))
+    curves = [value for value in summary.value if value.tag.startswith('Precision-recall/')]
+    self.assertLen(curves, 256)
+    self.assertLess(sum(curve.ByteSize() for curve in curves), 250_000)
+    self.assertEqual(tf.make_ndarray(curves[0].tensor).shape, (6, 31))
 
   def testOtherViewsAreLabelled(self):
     for tag in self._values(' (2 views)'):

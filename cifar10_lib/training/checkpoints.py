@@ -23,6 +23,7 @@ WEIGHTS = ('ema', 'raw')
 # Variables that a checkpoint may lack: smoothed losses for TensorBoard, which other versions of
 # this network name differently, and the state of an optimizer, which not every recipe has.
 OPTIONAL = ('/avg', '/Momentum', '/Updates')
+LAST_BIASES = 'softmax_linear/biases'  # float32 [K], one for each class
 
 
 # Finding. All paths of checkpoints are without '.index'.
@@ -137,6 +138,14 @@ def readable(path):
   except tf.errors.OpError as error:
     raise Failure('%s cannot be read: %s. Move its files away, or choose another directory.'
                   % (path, reason(error))) from error
+
+
+def num_classes(path):
+  """Returns the number of classes of a checkpoint; None if its last layer has another name.
+
+  Raises tf.errors.OpError if the checkpoint cannot be read.
+  """
+  return tf.train.NewCheckpointReader(path).get_variable_to_shape_map().get(LAST_BIASES, [None])[0]
 
 
 def missing(path, variables):

@@ -68,6 +68,47 @@ def fast(max_steps=12000):
       mixup=0.2 if mixes else 0.0)
 
 
+# Flags that override a number of the recipe: its least and greatest value, and what it means.
+NUMBERS = {
+    'learning_rate': (1e-9, 100.0, 'Learning rate at the start; the highest one, where there is a '
+                      'warm-up. In --recipe=fast it also scales the steps of Muon, which updates '
+                      'most of the weights: half the rate makes half the steps.'),
+    'weight_decay': (0.0, 10.0, 'Factor of the l2_loss of the weights of local3 and local4 in the '
+                     'loss. In --recipe=fast, Muon has a decay of its own, which stays.'),
+    'momentum': (0.0, 0.9999, "Momentum of Nesterov's method, or of Muon; 0 for none."),
+    'label_smoothing': (0.0, 0.9, 'Probability mass to spread evenly over all classes.'),
+    'moving_average_decay': (0.0, 1.0, 'Decay, per step, of the moving averages of the weights, '
+                             'which evaluation uses; at most (1 + step) / (10 + step).'),
+}
+
+
+def override(recipe, options):
+  """Returns a Recipe with the values of flags in place of its own.
+
+  Args:
+    recipe: a Recipe.
+    options: the parsed flags, or anything with their names as attributes. A flag of NUMBERS, or
+      `augment`, that is None or not there leaves the recipe's value.
+  """
+  given = {name: getattr(options, name, None) for name in (*NUMBERS, 'augment')}
+  given = {name: value for name, value in given.items() if value is not None}
+  if recipe.muon_rate and 'learning_rate' in given:  # else most weights would keep their rate
+    given['muon_rate'] = recipe.muon_rate * (given['learning_rate'] / recipe.learning_rate)
+  return recipe._replace(**given)
+
+
+def differences(recipe, own):
+  """Returns how a Recipe differs from another, as 'momentum 0.9 (0)', with commas between; or ''.
+
+  The values of the other Recipe, `own`, stand in brackets.
+  """
+  def shown(value):
+    return value if isinstance(value, str) else '%.7g' % value
+  return ', '.join('%s %s (%s)' % (name, shown(value), shown(before))
+                   for name, value, before in zip(recipe._fields, recipe, own, strict=True)
+                   if value != before)
+
+
 def learning_rate(global_step, batch_size, num_examples, recipe):
   """Returns the rate at a step, float32 scalar.
 
@@ -94,7 +135,7 @@ def learning_rate(global_step, batch_size, num_examples, recipe):
 
 def optimizer(rate, recipe):
   """Returns the recipe's tf.train.Optimizer at a rate, as `learning_rate` returns it."""
-  if not recipe.momentum:
+  if not recipe.muon_rate and not recipe.momentum:
     return tf.train.GradientDescentOptimizer(rate)
   if not recipe.muon_rate:
     return tf.train.MomentumOptimizer(rate, recipe.momentum, use_nesterov=True)

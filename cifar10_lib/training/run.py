@@ -26,13 +26,17 @@ GRACE_SECONDS = 10  # for threads to end after training; one may hang in a read
 class Run:
   """A run of training in one directory."""
 
-  def __init__(self, options, signals):
+  def __init__(self, options, signals, names):
     """Finds the checkpoint to start from: the latest sound one, or the `source` of --init_from.
 
-    Raises Failure if all checkpoints are damaged.
+    Raises:
+      Failure: the latest has learned other classes than these names, or all checkpoints are
+        damaged.
     """
     self.options, self.signals = options, signals
     self.latest, self.damaged = checkpoints.find_sound(options.train_dir)
+    if self.latest:
+      trainer_files.require_same_classes(self.latest, names, options.data_dir, '--train_dir')
     self.source = transfer.find(options.init_from, options.train_dir, self.latest)
     self.step = checkpoints.step_of(self.latest) if self.latest else 0
     self.exit_code = 0
@@ -166,23 +170,25 @@ def _verdict(options, latest, signals):
 
 
 @contextlib.contextmanager
-def open_run(options, recipe, signals, names):
+def open_run(options, recipe, signals, names, note=''):
   """Opens --train_dir as its only writer, and writes the status of training for evaluators.
 
   Args:
     recipe: a Recipe.
     names: list of str, the classes by label, to keep beside the checkpoints.
+    note: a line to print after the first, or ''.
 
   Yields:
     A Run. If it is `finished`, there is nothing to do. Its `exit_code` is valid after the block.
 
   Raises:
-    Failure: another trainer uses the directory, or it cannot be written.
+    Failure: another trainer uses the directory, its checkpoint has learned other classes, or it
+      cannot be written.
   """
   directory = options.train_dir
   with trainer_files.exclusive(directory):
     trainer_files.remove_unfinished(directory)
-    run = Run(options, signals)
+    run = Run(options, signals, names)
     for path, problem in run.damaged:
       print('%s is damaged (%s). Its files are now called %s.*.'
             % (path, problem, checkpoints.set_aside(path)), file=sys.stderr)
@@ -191,6 +197,8 @@ def open_run(options, recipe, signals, names):
       return
     print('Continuing from %s.' % run.latest if run.latest else 'Starting in %s.' % directory,
           flush=True)
+    if note:
+      print(note, flush=True)
     status, hparams = trainer_files.read_status(directory), hyper_parameters(options, recipe)
     if run.latest:  # the start of this run counts, not the flag of today
       hparams['init_from'] = status.get('hparams', {}).get('init_from')

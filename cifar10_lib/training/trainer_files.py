@@ -69,6 +69,66 @@ def keep_names(directory, names):
   replace(os.path.join(directory, records.META_FILE), '\n'.join(names) + '\n')
 
 
+def kept_names(directory):
+  """Returns the names that `keep_names` wrote beside checkpoints, or None if there are none."""
+  kept = os.path.exists(os.path.join(directory, records.META_FILE))
+  return records.class_names(directory) if kept else None
+
+
+def learned_names(checkpoint):
+  """Returns the names of the classes that a checkpoint has learned, by label: list of str [K].
+
+  They lie beside it. Where they are missing, CIFAR-10's names stand in for ten classes, and
+  'class 0', 'class 1' and so on for another number.
+
+  Raises:
+    Failure: their number is not that of the checkpoint's classes, or a file cannot be read.
+  """
+  names = kept_names(os.path.dirname(checkpoint))
+  with checkpoints.readable(checkpoint):
+    count = checkpoints.num_classes(checkpoint) or len(names or records.CLASS_NAMES)
+  if names is None:
+    ten = count == len(records.CLASS_NAMES)
+    names = records.CLASS_NAMES if ten else ['class %d' % label for label in range(count)]
+  if len(names) != count:
+    raise Failure('%s has learned %d classes, but %s beside it holds %d names. Write one name per '
+                  'line, or move that file away.'
+                  % (checkpoint, count, records.META_FILE, len(names)))
+  return list(names)
+
+
+def _listed(names, first):
+  """Returns the names of two classes from label `first` on, in brackets."""
+  shown = ['...'] * (first > 0) + names[first:first + 2] + ['...'] * (first + 2 < len(names))
+  return ' (%s)' % ', '.join(shown)
+
+
+def require_same_classes(checkpoint, names, data_dir, flag):
+  """Raises Failure unless a checkpoint has learned the classes of a data set, label by label.
+
+  If it has no names beside it, their number counts.
+
+  Args:
+    checkpoint: path of a checkpoint.
+    names: list of str, the classes of the data set by label.
+    data_dir: directory of the data set.
+    flag: name of the flag that chose the directory of the checkpoint.
+
+  Raises:
+    tf.errors.OpError: the checkpoint cannot be read.
+  """
+  kept = kept_names(os.path.dirname(checkpoint))
+  count = len(kept) if kept else checkpoints.num_classes(checkpoint)
+  if kept == names or not kept and count in (None, len(names)):
+    return
+  both = list(zip(kept or names, names, strict=False))
+  # The first label with two names. If one list starts with the whole other, the other's last label.
+  first = next((label for label, (one, other) in enumerate(both) if one != other), len(both) - 1)
+  raise Failure('%s has learned %d classes%s, %s has %d%s. Choose another %s or --data_dir.' % (
+      os.path.dirname(checkpoint) or '.', count, _listed(kept, first) if kept else '', data_dir,
+      len(names), _listed(names, first if kept else 0), flag))
+
+
 def write_status(directory, state, **details):
   """Writes how training stands: 'training', 'stopped', 'finished' or 'failed', and details."""
   status = dict(state=state, pid=os.getpid(), **details)

@@ -8,6 +8,7 @@ from unittest import mock
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
+from cifar10_lib.dataset import records
 from cifar10_lib.training import trainer_files
 from tests import testing
 
@@ -23,6 +24,66 @@ with trainer_files.exclusive(directory):
   print('held', flush=True)
   sys.stdin.read()
 '''
+
+
+class NamesTest(testing.DirectoryTestCase):
+
+  def _save(self, count, name='softmax_linear/biases'):
+    """Saves a checkpoint of one variable [count]; returns its path."""
+    with tf.Graph().as_default(), tf.Session() as session:
+      tf.get_variable(name, [count])
+      session.run(tf.global_variables_initializer())
+      return tf.train.Saver().save(session, self.path('model.ckpt'), 7)
+
+  def _refusal(self, learned, names):
+    """Returns what is said about a data set with `names`, for a checkpoint that has `learned`."""
+    trainer_files.keep_names(self.directory, learned)
+    path = self._save(len(learned))
+    trainer_files.require_same_classes(path, learned, 'data', '--train_dir')  # the same
+    with self.assertRaises(Failure) as caught:
+      trainer_files.require_same_classes(path, names, 'data', '--train_dir')
+    return str(caught.exception).removeprefix(self.directory + ' has learned ')
+
+  def testKeptNamesAreTheLearnedOnes(self):
+    path, names = self._save(3), ['a cat', '猫', '$']
+    trainer_files.keep_names(self.directory, names)
+    self.assertEqual(trainer_files.learned_names(path), names)
+
+  def testNamesThatStandIn(self):
+    for count, expected in ((10, records.CLASS_NAMES), (3, ['class 0', 'class 1', 'class 2'])):
+      self.assertEqual(trainer_files.learned_names(self._save(count)), expected)
+    # The last layer has another name, so the number is unknown.
+    self.assertEqual(trainer_files.learned_names(self._save(3, 'last/biases')), records.CLASS_NAMES)
+
+  def testNamesOfAnotherNumberAreRefused(self):
+    path = self._save(4)
+    trainer_files.keep_names(self.directory, ['a', 'b', 'c'])
+    with self.assertRaisesRegex(Failure, 'model.ckpt-7 has learned 4 classes, but batches.meta.txt '
+                                'beside it holds 3 names. Write one name per line, or move'):
+      trainer_files.learned_names(path)
+
+  def testUnreadableCheckpointIsAFailure(self):
+    with self.assertRaisesRegex(Failure, 'nowhere cannot be read'):
+      trainer_files.learned_names(self.path('nowhere'))
+
+  def testOtherClassesAreNamed(self):
+    end = ' Choose another --train_dir or --data_dir.'
+    for learned, names, expected in (
+        ('abcd', 'xyz', '4 classes (a, b, ...), data has 3 (x, y, ...).'),
+        ('abcde', 'abXYZ', '5 classes (..., c, d, ...), data has 5 (..., X, Y, ...).'),
+        ('abc', 'abX', '3 classes (..., c), data has 3 (..., X).'),
+        ('ab', 'ba', '2 classes (a, b), data has 2 (b, a).'),
+        ('abc', 'abcd', '3 classes (..., c), data has 4 (..., c, d).'),
+        ('abcde', 'abc', '5 classes (..., c, d, ...), data has 3 (..., c).')):
+      self.assertEqual(self._refusal(list(learned), list(names)), expected + end)
+
+  def testNumberCountsWhereThereAreNoNames(self):
+    path = self._save(3)
+    trainer_files.require_same_classes(path, list('abc'), 'data', '--train_dir')
+    with self.assertRaisesRegex(Failure, r'has learned 3 classes, data has 2 \(a, b\)\. Choose'):
+      trainer_files.require_same_classes(path, list('ab'), 'data', '--train_dir')
+    path = self._save(3, 'last/biases')  # unknown
+    trainer_files.require_same_classes(path, list('ab'), 'data', '--train_dir')
 
 
 class ExclusiveTest(testing.DirectoryTestCase):
