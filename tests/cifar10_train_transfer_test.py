@@ -37,11 +37,20 @@ class TransferTest(testing.TrainerTestCase):
       cifar10_train.train(cls._options(train_dir=cls.source, max_steps=2))
     cls.checkpoint = checkpoints.find_latest(cls.source)
     cls.saved = testing.tensors(cls.checkpoint)
-    # The same records under other names of the classes.
-    cls.renamed = os.path.join(cls.root, 'renamed')
-    shutil.copytree(records.find_directory(cls.data_dir), cls.renamed)
-    with open(os.path.join(cls.renamed, records.META_FILE), 'w') as file:
-      file.write('\n'.join('kind %d' % label for label in range(10)))
+    cls.renamed, cls.three = cls._copy_data('renamed', 10), cls._copy_data('three', 3)
+
+  @classmethod
+  def _copy_data(cls, name, num_classes):
+    """Copies the data set with other names of classes; returns the directory. Labels are modulo."""
+    directory = os.path.join(cls.root, name)
+    shutil.copytree(records.find_directory(cls.data_dir), directory)
+    for path in [*records.data_files(directory), *records.data_files(directory, eval_data=True)]:
+      rows = np.fromfile(path, np.uint8).reshape(-1, records.RECORD_BYTES)
+      rows[:, 0] %= num_classes
+      rows.tofile(path)
+    with open(os.path.join(directory, records.META_FILE), 'w') as file:
+      file.write('\n'.join('kind %d' % label for label in range(num_classes)))
+    return directory
 
   @classmethod
   def _options(cls, **changes):
@@ -107,9 +116,10 @@ class TransferTest(testing.TrainerTestCase):
     self.assertEqual(hparams[1], hparams[0] | {'init_from': self.source})
 
   def testTowers(self):
-    out = self._train(cifar10_train_multi_gpu, init_from=self.checkpoint, data_dir=self.renamed,
+    out = self._train(cifar10_train_multi_gpu, init_from=self.checkpoint, data_dir=self.three,
                       num_gpus=2, tower_device='cpu', recipe='fast')
-    self.assertIn('Starting from %s: took' % self.checkpoint, out)
+    self.assertIn('\nStarting from %s: took conv1, conv2, local3, local4 (moving averages); fresh: '
+                  'softmax_linear (3 classes, not 10).\n' % self.checkpoint, out)
     found = self._tensors(0)
     self._check_start(found, fresh=['softmax_linear'])
     self.assertAllEqual(found['conv1/weights/Momentum'], np.zeros([5, 5, 3, 64]))

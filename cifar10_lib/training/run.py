@@ -31,8 +31,9 @@ class Run:
   def __init__(self, options, signals, names):
     """Finds the checkpoint to start from: the latest sound one, or the `source` of --init_from.
 
-    `names` are the classes of the data. Raises Failure if all checkpoints are damaged, or if the
-    latest has learned other classes.
+    Raises:
+      Failure: the latest has learned other classes than these names, or all checkpoints are
+        damaged.
     """
     self.options, self.signals = options, signals
     self.latest, self.damaged = checkpoints.find_sound(options.train_dir)

@@ -87,9 +87,8 @@ def keep_names(directory, names):
   replace(os.path.join(directory, records.META_FILE), '\n'.join(names) + '\n')
 
 
-def _kept_names(checkpoint):
-  """Returns the names that `keep_names` wrote beside a checkpoint, or None if there are none."""
-  directory = os.path.dirname(checkpoint)
+def kept_names(directory):
+  """Returns the names that `keep_names` wrote beside checkpoints, or None if there are none."""
   kept = os.path.exists(os.path.join(directory, records.META_FILE))
   return records.class_names(directory) if kept else None
 
@@ -103,7 +102,7 @@ def learned_names(checkpoint):
   Raises:
     Failure: their number is not that of the checkpoint's classes, or a file cannot be read.
   """
-  names = _kept_names(checkpoint)
+  names = kept_names(os.path.dirname(checkpoint))
   with checkpoints.readable(checkpoint):
     count = checkpoints.num_classes(checkpoint) or len(names or records.CLASS_NAMES)
   if names is None:
@@ -136,7 +135,7 @@ def require_same_classes(checkpoint, names, data_dir, flag):
   Raises:
     tf.errors.OpError: the checkpoint cannot be read.
   """
-  kept = _kept_names(checkpoint)
+  kept = kept_names(os.path.dirname(checkpoint))
   count = len(kept) if kept else checkpoints.num_classes(checkpoint)
   if kept == names or not kept and count in (None, len(names)):
     return

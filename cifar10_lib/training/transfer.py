@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.dataset import records
-from cifar10_lib.training import checkpoints
+from cifar10_lib.training import checkpoints, trainer_files
 
-LAST_LAYER = 'softmax_linear'  # its outputs are the classes
+LAST_LAYER = os.path.dirname(checkpoints.LAST_BIASES)
 AVERAGE = '/ExponentialMovingAverage'  # follows a variable's name in the name of its average
 
 
@@ -72,35 +71,24 @@ def _layers():
   return layers
 
 
-def _names(directory):
-  """Returns the names of the classes that lie beside checkpoints; None if there are none."""
-  if not os.path.exists(os.path.join(directory, records.META_FILE)):
-    return None
-  return records.class_names(directory)
-
-
 def _other_classes(path, variables, train_dir):
   """Returns how the classes of a run differ from those of a checkpoint, or '' if they are the same.
 
   Args:
     path: path of the checkpoint.
-    variables: the variables of the last layer; their last dimension counts the classes.
+    variables: the variables of the last layer.
     train_dir: directory where the run has written the names of its classes.
   """
-  saved = tf.train.NewCheckpointReader(path).get_variable_to_shape_map()
-  shapes = [(variable.shape.as_list(), saved.get(variable.op.name)) for variable in variables]
-  counts = [(shape[-1], there[-1]) for shape, there in shapes if shape and there]
-  if not counts:
+  there = checkpoints.num_classes(path)
+  for variable in variables:
+    count = variable.shape.as_list()[0]
+    if variable.op.name == checkpoints.LAST_BIASES and there not in (None, count):
+      return '%d classes, not %d' % (count, there)
+  names, old_names = map(trainer_files.kept_names, (train_dir, os.path.dirname(path)))
+  if not names or not old_names:
     return ''
-  count, there = counts[0]
-  if count != there:
-    return '%d classes, not %d' % (count, there)
-  names, old_names = (_names(directory) for directory in (train_dir, os.path.dirname(path)))
-  if names and old_names:
-    for label, (name, old_name) in enumerate(zip(names, old_names, strict=False)):
-      if name != old_name:
-        return 'class %d is %s, not %s' % (label, name, old_name)
-  return ''
+  return next(('class %d is %s, not %s' % (label, name, old_name) for label, (name, old_name)
+               in enumerate(zip(names, old_names, strict=False)) if name != old_name), '')
 
 
 def compare(path, train_dir):
