@@ -76,6 +76,8 @@ _collects = gc.isenabled()
 gc.disable()
 with _quiet, _without_keras():
   import tensorflow.compat.v1 as tf
+if _level != '0':
+  logging.getLogger('tensorflow').setLevel(logging.ERROR)  # a notebook's import sets INFO
 gc.freeze()
 if _collects:
   gc.enable()

@@ -1,6 +1,6 @@
 """Draws a gallery that shows what each distortion does to the same two pictures.
 
-  python examples/augmentation.py --data_dir cifar10_data/
+  python lessons/augmentation.py --data_dir cifar10_data/
 
 Each row shows one distortion. Each block of columns shows one picture: the original, then four
 random distortions of it. With --logdir, TensorBoard's Images tab shows the same pictures.

@@ -9,7 +9,7 @@ from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import sample
 from cifar10_lib.dataset.records import RECORD_BYTES, data_files
-from examples import feeding
+from lessons import feeding
 
 
 class FeedingTest(tf.test.TestCase):

@@ -10,7 +10,7 @@ import numpy as np
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import augmentation as library
 from cifar10_lib.dataset import sample
-from examples import augmentation
+from lessons import augmentation
 
 
 class AugmentationTest(tf.test.TestCase):

@@ -1,6 +1,6 @@
 """Measures and draws three ways to feed a trainer, with the same files and the same training step.
 
-  python examples/feeding.py --read_ms=100 --data_dir=cifar10_data/
+  python lessons/feeding.py --read_ms=100 --data_dir=cifar10_data/
 
   1  Read, then compute, in turn. A step takes the sum of both times.
   2  One thread fills a queue in memory. A step takes the longer of both times.
