@@ -38,15 +38,12 @@ def grid(rows, row_titles=(), column_titles=(), size=CELL):
     row_titles: text to the left of each row.
     column_titles: text above each column.
     size: inches; side of a picture.
-
-  Returns:
-    The figure.
   """
   columns = max(map(len, rows))
   left = 0.09 * max((len(str(title)) for title in row_titles), default=0)  # inches
   top = 0.25 if len(column_titles) else 0
   width, height = left + size * columns, top + size * len(rows)
-  figure, axes = pyplot.subplots(
+  _, axes = pyplot.subplots(
       len(rows), columns, figsize=(width, height), squeeze=False,
       gridspec_kw=dict(left=left / width, right=1, top=1 - top / height, bottom=0, wspace=0.06,
                        hspace=0.06))
@@ -56,7 +53,6 @@ def grid(rows, row_titles=(), column_titles=(), size=CELL):
       picture(axis, row[j] if j < len(row) else None, above)
     if i < len(row_titles):
       axes[i, 0].set_ylabel(literal(row_titles[i]), rotation=0, ha='right', va='center', fontsize=9)
-  return figure
 
 
 def curves(curves, xlabel='', ylabel='', title='', axis=None):
@@ -66,9 +62,6 @@ def curves(curves, xlabel='', ylabel='', title='', axis=None):
     curves: dict from name to (x, y), two arrays of one length.
     xlabel, ylabel, title: texts.
     axis: the matplotlib axis to draw on; a new figure if not given.
-
-  Returns:
-    The axis.
   """
   if axis is None:
     axis = pyplot.subplots(figsize=(7, 3.6), layout='constrained')[1]
@@ -77,14 +70,12 @@ def curves(curves, xlabel='', ylabel='', title='', axis=None):
   axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
   if len(curves) > 1:
     axis.legend(fontsize=9)
-  return axis
 
 
 def bars(values, labels, ylabel='', title=''):
-  """Draws a bar for each of `values` with its label below; returns the axis."""
+  """Draws a bar for each of `values`; its label stands below it."""
   axis = pyplot.subplots(figsize=(max(4, 0.7 * len(values)), 3), layout='constrained')[1]
   axis.bar(np.arange(len(values)), values, color=COLOURS[0])
   axis.set_xticks(range(len(values)), [literal(label) for label in labels],
                   rotation=45 if max(map(len, labels)) > 4 else 0, ha='right')
   axis.set(ylabel=ylabel, title=title, ylim=(0, 1.1 * max(values) or math.nan))
-  return axis

@@ -163,7 +163,7 @@ def output(program, *flags):
   try:
     _start(program, flags, lines.append)
   except Failure:
-    print(''.join(lines))
+    print(''.join(lines), end='')
     raise
   return [line.rstrip('\n') for line in lines]
 
@@ -200,13 +200,14 @@ def check(exercise, answer=...):
   Args:
     exercise: such as '1.2', lesson and number. exercises_1.exercise_2(answer) checks this one; it
       returns whether the answer is right, and the reason.
-    answer: what the reader found; `...` if nothing yet.
+    answer: what the reader found; `...`, or a tuple with `...` in it, if nothing yet.
   """
-  number, part = exercise.split('.')
-  if answer is ...:
+  parts = answer if isinstance(answer, tuple) else (answer,)
+  if any(part is ... for part in parts):
     print(say('Exercise %s: put your answer in place of the dots and run this cell again.')
           % exercise)
     return
+  number, part = exercise.split('.')
   function = getattr(importlib.import_module('lessons.exercises_' + number), 'exercise_' + part)
   try:
     right, why = function(answer)

@@ -21,6 +21,9 @@ MAX_LINES = 200  # of a page
 MAX_CELL_LINES = 25  # of code
 MAX_PICTURE_BYTES = 300_000
 FIGURE = re.compile(r'(-?[\d,]*\.?\d+)\W{0,5}<!-- figure: (.+?) ± ([\d.]+) -->')
+CHECK = re.compile(r"^(lesson\.check\('([\d.]+)', .+\))$", re.MULTILINE)
+SOLUTION = re.compile(r'^\*\*([\d.]+)\*\*.*?^```python\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+EXERCISES = 3  # of a lesson
 LINK = re.compile(r'\]\(([^)\s]+)\)')
 
 
@@ -58,11 +61,26 @@ def wrong_figures(prose, output):
   return wrong
 
 
+def solution_cells(page):
+  """Returns a dict from exercise, such as '1.2', to a cell that gives its solution to its check."""
+  solutions = dict(SOLUTION.findall(read(os.path.join(LESSONS, 'solutions.md'))))
+  return {exercise: '%s%s' % (solutions[exercise], check)
+          for check, exercise in CHECK.findall(read(page))}
+
+
 def check_run(page, directory):
-  """Runs a lesson in a new directory; fails if a cell fails, or a figure differs from the text."""
-  book = build.read(page)
+  """Runs a lesson and its solutions in a new directory.
+
+  Fails if a cell fails, if a figure differs from the text, or if a solution is wrong.
+  """
+  book, solutions = build.read(page), solution_cells(page)
+  assert len(solutions) == EXERCISES
+  book.cells += map(nbformat.v4.new_code_cell, solutions.values())
   build.execute(book, str(directory))
-  assert wrong_figures(read(page), build.text_of(book)) == []
+  output = build.text_of(book)
+  assert wrong_figures(read(page), output) == []
+  for exercise in solutions:
+    assert '%s: Right:' % exercise in output, output[-500:]
 
 
 def check_stored(page):
