@@ -202,6 +202,10 @@ def open_run(options, recipe, signals, names):
         trainer_files.remove_unfinished(directory)  # a full disk may have room for the status then
       with contextlib.suppress(OSError):  # the error that ended training is the one to report
         trainer_files.write_status(directory, state, **details)
+      # TensorFlow keeps a writer for each path. It would go on in a file that is deleted by the
+      # time of the next run in this process, such as a notebook's. The hooks have flushed it.
+      with contextlib.suppress(OSError, tf.errors.OpError):
+        tf.summary.FileWriterCache.clear()
 
 
 @contextlib.contextmanager
