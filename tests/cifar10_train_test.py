@@ -444,6 +444,14 @@ class TrainTest(testing.TrainerTestCase):
         self.assertAllClose(after[name + EMA], decay * average + (1 - decay) * value,
                             rtol=1e-6, atol=1e-7)
 
+  def testDeletedDirectoryStartsAnewInTheSameProcess(self):
+    for _ in range(2):
+      code, out = self._train(max_steps=2, summary_steps=1)
+      self.assertEqual(code, 0)
+      self.assertIn('Starting in %s' % self.train_dir, out)
+      self.assertEqual(set(_values(self.train_dir, 'total_loss__raw_')), {1, 2})
+      shutil.rmtree(self.train_dir)
+
   def testSecondTrainerIsRefused(self):
     with trainer_files.exclusive(self.train_dir):
       trainer_files.write_status(self.train_dir, 'training')

@@ -78,6 +78,8 @@ def _load():
   gc.disable()
   with programs.ending_at_once(), quiet, _without_keras():
     import tensorflow.compat.v1 as tensorflow
+  if level != '0':
+    logging.getLogger('tensorflow').setLevel(logging.ERROR)  # a notebook's import sets INFO
   gc.freeze()
   if collects:
     gc.enable()

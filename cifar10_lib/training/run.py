@@ -232,6 +232,11 @@ def open_run(options, recipe, signals, names, note=''):
       with contextlib.suppress(OSError):  # the error that ended training is the one to report
         run.write_status('failed')
       raise
+    finally:
+      # TensorFlow keeps a writer for each path. It would go on in a file that is deleted by the
+      # time of the next run in this process, such as a notebook's. The hooks have flushed it.
+      with contextlib.suppress(OSError, tf.errors.OpError):
+        tf.summary.FileWriterCache.clear()
 
 
 @contextlib.contextmanager

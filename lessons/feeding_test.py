@@ -9,7 +9,7 @@ from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import sample
 from cifar10_lib.dataset.records import RECORD_BYTES, data_files
-from examples import feeding
+from lessons import feeding, timeline
 
 
 class FeedingTest(tf.test.TestCase):
@@ -74,7 +74,7 @@ class FeedingTest(tf.test.TestCase):
 
   def testLanesDoNotOverlap(self):
     spans = [(0, 3), (1, 4), (3, 5), (4, 6), (4.5, 7)]
-    self.assertEqual(feeding.lanes(spans), [[(0, 3), (3, 5)], [(1, 4), (4, 6)], [(4.5, 7)]])
+    self.assertEqual(timeline.lanes(spans), [[(0, 3), (3, 5)], [(1, 4), (4, 6)], [(4.5, 7)]])
 
   def testWaysGiveRecordsOfTheFiles(self):
     records = np.concatenate([np.fromfile(path, np.uint8).reshape(-1, RECORD_BYTES)
@@ -103,7 +103,7 @@ class FeedingTest(tf.test.TestCase):
 
   def testTimelineIsAPngFile(self):
     path = os.path.join(self.directory, 'timeline.png')
-    feeding.draw(self.results, path)
+    timeline.write(self.results, path)
     with open(path, 'rb') as file:
       self.assertEqual(file.read(8), b'\x89PNG\r\n\x1a\n')
     self.assertBetween(os.path.getsize(path), 5000, 300000)
@@ -111,7 +111,7 @@ class FeedingTest(tf.test.TestCase):
   def testUnwritableTimelineIsNamed(self):
     path = os.path.join(self.directory, 'missing', 'timeline.png')
     with self.assertRaisesRegex(Failure, re.escape(path)):
-      feeding.draw(self.results, path)
+      timeline.write(self.results, path)
 
 
 if __name__ == '__main__':

@@ -1,14 +1,14 @@
 """Measures and draws three ways to feed a trainer, with the same files and the same training step.
 
-  python examples/feeding.py --read_ms=100 --data_dir=cifar10_data/
+  python lessons/feeding.py --read_ms=100 --data_dir=cifar10_data/
 
   1  Read, then compute, in turn. A step takes the sum of both times.
   2  One thread fills a queue in memory. A step takes the longer of both times.
   3  A queue of file names comes before that queue. Several threads read, each in its own file, over
      many epochs. A step takes as long as computing, even if one thread alone reads too slowly.
 
-Without --data_dir the program draws a sample data set. Records pass through Python between input
-and training, so that the program can time them: the time between two runs of the training step is
+Without --data_dir the program draws a sample data set. Records pass through Python on their way to
+training, so that the program can time them: the time between two runs of the training step is
 waiting. The detour takes about 0.1 ms for a batch of 0.4 MB.
 """
 import contextlib
@@ -32,6 +32,7 @@ from cifar10_lib.common.tf1 import reason, tf  # noqa: E402
 from cifar10_lib.dataset import augmentation, sample  # noqa: E402
 from cifar10_lib.dataset.records import RECORD_BYTES, count_records, data_files  # noqa: E402
 from cifar10_lib.network import precision  # noqa: E402
+from lessons import timeline  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_float('read_ms', None, 'Milliseconds that the storage takes to deliver a batch; if '
@@ -46,11 +47,6 @@ READERS = 3  # threads of way 3
 ROUNDS = 3  # the ways take turns, so that the machine's drift affects all of them equally
 SLOW_READ = 1.5  # steps; then a batch takes 2.5, 1.5 and 1 steps in the three ways
 WARM_UP_STEPS = 5  # after the first step, in which TensorFlow sets itself up
-
-# Colours of bars. The two shades alternate so that neighbouring bars are distinct.
-READING = '#f2a03d', '#f7c480'
-COMPUTING = '#2f6aa8', '#6b9bcb'
-WAITING = '#f3c9c6'
 
 
 class Storage:
@@ -134,14 +130,22 @@ def _memory_queue(paths, batch_size, storage):
   return _through_queue(queue, AHEAD, queue.dequeue())
 
 
-def _two_queues(paths, batch_size, storage):
-  """Reads with several threads that take file names from a queue: way 3.
+def two_queues(paths, batch_size, storage, capacity, num_epochs=None):
+  """Builds a queue of file names, and a queue of records that several threads fill.
 
   Each thread takes a name, reads that file to its end, and takes the next name. cifar10_input does
   the same, without the storage's delay between reader and record queue.
+
+  Args:
+    batch_size: records a read; as many at least wait in the record queue for a draw.
+    storage: a Storage.
+    capacity: records that the record queue holds.
+    num_epochs: how often to read each file; None for without end.
+
+  Returns:
+    The two queues.
   """
-  names = tf.train.string_input_producer(paths, shuffle=True)
-  capacity = AHEAD * batch_size
+  names = tf.train.string_input_producer(paths, num_epochs=num_epochs, shuffle=True)
   queue = tf.RandomShuffleQueue(capacity, batch_size, [tf.uint8], [[RECORD_BYTES]])
   enqueue_ops = []
   for _ in range(READERS):
@@ -149,6 +153,13 @@ def _two_queues(paths, batch_size, storage):
     records = tf.numpy_function(storage.deliver, [tf.decode_raw(values, tf.uint8)], tf.uint8)
     enqueue_ops.append(queue.enqueue_many([tf.ensure_shape(records, [None, RECORD_BYTES])]))
   tf.train.add_queue_runner(tf.train.QueueRunner(queue, enqueue_ops))
+  return names, queue
+
+
+def _through_two_queues(paths, batch_size, storage):
+  """Reads with several threads that take file names from a queue: way 3."""
+  capacity = AHEAD * batch_size
+  _, queue = two_queues(paths, batch_size, storage, capacity)
   return _through_queue(queue, capacity, queue.dequeue_many(batch_size))
 
 
@@ -158,19 +169,12 @@ def _alone(paths, batch_size, storage):
   yield from itertools.repeat(next(_in_turn(paths, batch_size, Storage(0, batch_size))))
 
 
-# Names as they appear in the table. The picture has longer headings.
 WAYS = {
     'compute alone': _alone,
     '1  in turn, no queue': _in_turn,
     '2  one thread, one queue': _memory_queue,
-    '3  queue of file names': _two_queues,
+    '3  queue of file names': _through_two_queues,
 }
-HEADINGS = ('1  Read a batch, then compute on it, in turn',
-            '2  One thread reads ahead into a queue in memory',
-            '3  A queue of file names lets %d threads read ahead' % READERS)
-
-
-# Measuring.
 
 
 class Result(NamedTuple):
@@ -231,7 +235,7 @@ def _mean(rounds):
   return fastest._replace(step_ms=step_ms, compute_ms=compute_ms, fullness=fullness)
 
 
-def compare(paths, batch_size, steps, read_ms=None):
+def compare(paths, batch_size, steps, read_ms=None, rounds=ROUNDS):
   """Measures compute alone and the three ways.
 
   Args:
@@ -239,6 +243,7 @@ def compare(paths, batch_size, steps, read_ms=None):
     batch_size: pictures in a step.
     steps: training steps in a round, for each way; at least 2.
     read_ms: milliseconds that the storage takes for a batch; None for SLOW_READ steps.
+    rounds: how often to measure each way; the ways take turns.
 
   Returns:
     Four Results, compute alone first, and the milliseconds of a read.
@@ -247,12 +252,9 @@ def compare(paths, batch_size, steps, read_ms=None):
   warm_up = measure('compute alone', trainer, paths, 0, 1 + WARM_UP_STEPS, batch_size)
   if read_ms is None:  # so the ways differ clearly on any machine
     read_ms = SLOW_READ * 1000 * np.median(np.diff(warm_up.steps[1:]))
-  rounds = [[measure(name, trainer, paths, read_ms, steps, batch_size) for name in WAYS]
-            for _ in range(ROUNDS)]
-  return [_mean(results) for results in zip(*rounds, strict=True)], read_ms
-
-
-# Showing.
+  found = [[measure(name, trainer, paths, read_ms, steps, batch_size) for name in WAYS]
+           for _ in range(rounds)]
+  return [_mean(results) for results in zip(*found, strict=True)], read_ms
 
 
 def table(results, batch_size):
@@ -266,78 +268,6 @@ def table(results, batch_size):
         result.step_ms, result.step_ms - result.compute_ms, result.compute_ms, 100 * result.idle,
         '-' if np.isnan(result.fullness) else '%.0f%% full' % (100 * result.fullness)))
   return '\n'.join(lines)
-
-
-def lanes(spans):
-  """Splits spans of (begin, end) into the fewest lists in which none overlap."""
-  found = []
-  for span in sorted(spans):
-    free = [lane for lane in found if lane[-1][1] <= span[0]]
-    if free:
-      free[0].append(span)
-    else:
-      found.append([span])
-  return found
-
-
-def _draw_bars(axis, spans, bottom, height, colours):
-  axis.broken_barh([(begin, end - begin) for begin, end in spans], (bottom, height),
-                   facecolors=[colours[i % 2] for i in range(len(spans))])
-
-
-def _draw_way(axis, result, heading, until):
-  """Draws one way on a time axis of `until` seconds: readers above, the trainer below."""
-  end = result.steps[-1][1]
-  reads = [(begin, min(done, end)) for begin, done in result.reads if begin < end]
-  rows = lanes(reads)
-  height = 0.8 / max(1, len(rows))
-  for i, lane in enumerate(rows):
-    _draw_bars(axis, lane, 1.8 - (i + 1) * height, 0.9 * height, READING)
-  _draw_bars(axis, [(0, end)], 0, 0.8, [WAITING])
-  _draw_bars(axis, result.steps, 0, 0.8, COMPUTING)
-  for i, (begin, done) in enumerate(result.steps):
-    if done - begin > until / 70:  # a narrower bar has no room for its number
-      axis.text((begin + done) / 2, 0.4, i + 1, color='white', ha='center', va='center', fontsize=8)
-  waits = 1 - sum(done - begin for begin, done in result.steps) / end
-  axis.set(yticks=[0.4, 1.4], yticklabels=['computing', 'reading'], ylim=(-0.1, 1.9),
-           xlim=(0, until))
-  axis.set_title('%s:  %d batches in %.1f s, waiting %.0f%% of the time'
-                 % (heading, len(result.steps), end, 100 * waits), loc='left', fontsize=11)
-  axis.spines[['top', 'right', 'left']].set_visible(False)
-  axis.tick_params(left=False)
-
-
-def draw(results, path):
-  """Draws the ways as bars over one time axis, and writes a PNG file.
-
-  Args:
-    results: the Results that `compare` returns.
-    path: the file to write.
-
-  Raises:
-    Failure: the file cannot be written.
-  """
-  import matplotlib
-  matplotlib.use('Agg')
-  from matplotlib import patches, pyplot
-  ways = results[1:]
-  until = max(result.steps[-1][1] for result in ways)  # seconds
-  figure, axes = pyplot.subplots(len(ways), sharex=True, figsize=(11, 6.6))
-  for axis, result, heading in zip(axes, ways, HEADINGS, strict=True):
-    _draw_way(axis, result, heading, until)
-  axes[-1].set_xlabel('seconds')
-  figure.suptitle('Three ways to feed the same network, measured: a bar is one batch', fontsize=14)
-  figure.legend(loc='upper center', bbox_to_anchor=(0.5, 0.95), ncols=3, frameon=False, handles=[
-      patches.Patch(color=colour, label=label) for colour, label in (
-          (READING[0], 'reading'), (COMPUTING[0], 'computing'), (WAITING, 'waiting for a batch'))])
-  figure.tight_layout(rect=(0, 0, 1, 0.95))
-  try:
-    figure.savefig(path, dpi=80, format='png')
-  except OSError as error:
-    raise Failure('Cannot write %s: %s. Choose another --timeline.'
-                  % (path, error.strerror)) from error
-  finally:
-    pyplot.close(figure)
 
 
 def _data_dir():
@@ -362,7 +292,7 @@ def main(argv):
     raise Failure('Feeding failed: %s' % reason(error)) from error
   print('Reading a batch of %d takes %.0f ms.' % (FLAGS.batch_size, read_ms))
   print(table(results, FLAGS.batch_size))
-  draw(results, FLAGS.timeline)
+  timeline.write(results, FLAGS.timeline)
   print('Who worked when: %s' % FLAGS.timeline)
 
 

@@ -6,7 +6,7 @@ from unittest import mock
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
-from examples import reading
+from lessons import reading
 
 
 class ReadingTest(tf.test.TestCase):

@@ -1,6 +1,6 @@
 """Draws a gallery that shows what each distortion does to the same two pictures.
 
-  python examples/augmentation.py --data_dir cifar10_data/
+  python lessons/gallery.py --data_dir cifar10_data/
 
 Each row shows one distortion. Each block of columns shows one picture: the original, then four
 random distortions of it. With --logdir, TensorBoard's Images tab shows the same pictures.
@@ -46,6 +46,24 @@ ROWS = (
                      'noise:8,cutout:8'),
 )
 
+SEVEN = (  # the seven kinds, strong enough to be seen
+    ('translate', 'translate:6'),
+    ('rotate', 'rotate:25'),
+    ('flip', 'flip,flip_up_down'),
+    ('crop', 'crop'),
+    ('scale', 'scale:1.4'),
+    ('colour', 'brightness:40,contrast:0.5-1.5,saturation:0.2-1.8,hue:40'),
+    ('noise', 'noise:25'),
+)
+DIGITS = (  # what happens to digits; a probability of 1 flips every picture
+    ('original', 'none'),
+    ('translate:4', 'translate:4'),
+    ('rotate:15', 'rotate:15'),
+    ('flip:1', 'flip:1'),
+    ('flip_up_down:1', 'flip_up_down:1'),
+    ('both flips', 'flip:1,flip_up_down:1'),
+)
+
 
 def examples(data_dir):
   """Returns the first test picture of each class in CLASSES, uint8 [len(CLASSES), 32, 32, 3].
@@ -64,28 +82,41 @@ def examples(data_dir):
   return planes.transpose(0, 2, 3, 1)
 
 
-def distorted(pictures, seed):
-  """Distorts pictures by each row of ROWS, in grey levels, DRAWS times each.
+def digits():
+  """Draws the ten digits, uint8 [10, 32, 32, 3]."""
+  from PIL import Image, ImageDraw, ImageFont
+  found = []
+  for digit in '0123456789':
+    image = Image.new('RGB', (32, 32), '#20364d')
+    ImageDraw.Draw(image).text((16, 16), digit, '#ffd479', ImageFont.load_default(26), anchor='mm')
+    found.append(np.asarray(image))
+  return np.stack(found)
+
+
+def distorted(pictures, seed, rows=ROWS, draws=DRAWS):
+  """Distorts pictures by each row, in grey levels, several times each.
 
   Args:
     pictures: uint8 [N, 32, 32, 3].
     seed: seed of the random draws.
+    rows: such as ROWS: pairs of a heading and distortions.
+    draws: copies of each picture in each row.
 
   Returns:
-    A list with one uint8 [N, DRAWS, H, W, 3] for each row. H and W are 24 in a row with a crop, 32
+    A list with one uint8 [N, draws, H, W, 3] for each row. H and W are 24 in a row with a crop, 32
     in any other.
   """
-  rows = []
-  for _, text in ROWS:
+  found = []
+  for _, text in rows:
     augment = augmentation.parse(text)
     size = 24 if 'crop' in dict(augment) else 32
     with tf.Graph().as_default(), tf.Session() as session:
       tf.set_random_seed(seed)
-      batch = tf.constant(np.repeat(pictures, DRAWS, axis=0))  # [N * DRAWS, 32, 32, 3]
+      batch = tf.constant(np.repeat(pictures, draws, axis=0))  # [N * draws, 32, 32, 3]
       levels = augmentation.distort_levels(batch, augment, size)
       levels = session.run(tf.saturate_cast(tf.round(levels), tf.uint8))
-    rows.append(levels.reshape(-1, DRAWS, size, size, 3))
-  return rows
+    found.append(levels.reshape(-1, draws, size, size, 3))
+  return found
 
 
 def draw(pictures, rows, names, path):

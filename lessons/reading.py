@@ -1,6 +1,6 @@
 """Shows how a queue of file names works, and then why it is faster.
 
-  python examples/reading.py
+  python lessons/reading.py
 
 The first part is the classic exercise. Three pictures pass five times through a queue of file names
 and are written to read/test_1.jpg to read/test_15.jpg, byte for byte. The second part measures and
@@ -17,7 +17,7 @@ from absl import flags  # noqa: E402
 from cifar10_lib.common import programs  # noqa: E402
 from cifar10_lib.common.programs import Failure  # noqa: E402
 from cifar10_lib.common.tf1 import reason, tf  # noqa: E402
-from examples import feeding  # noqa: E402
+from lessons import feeding  # noqa: E402
 
 FLAGS = flags.FLAGS
 
