@@ -81,9 +81,8 @@ def _other_classes(path, variables, train_dir):
   """
   there = checkpoints.num_classes(path)
   for variable in variables:
-    count = variable.shape.as_list()[0]
-    if variable.op.name == checkpoints.LAST_BIASES and there not in (None, count):
-      return '%d classes, not %d' % (count, there)
+    if variable.op.name == checkpoints.LAST_BIASES and there not in (None, variable.shape[0]):
+      return '%d classes, not %d' % (variable.shape[0], there)
   names, old_names = map(trainer_files.kept_names, (train_dir, os.path.dirname(path)))
   if not names or not old_names:
     return ''
