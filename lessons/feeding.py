@@ -72,11 +72,11 @@ class Storage:
 class Trainer:
   """Runs the tutorial's training step on records that the caller feeds."""
 
-  def __init__(self, batch_size):
+  def __init__(self, batch_size, num_classes):
     with tf.Graph().as_default() as graph:
       self._records = tf.placeholder(tf.uint8, [batch_size, RECORD_BYTES])
       images, labels = cifar10_input.split_records(self._records)
-      logits = cifar10.inference(augmentation.distort(images))
+      logits = cifar10.inference(augmentation.distort(images), num_classes=num_classes)
       step = tf.train.get_or_create_global_step()
       self._train_op = cifar10.train(cifar10.loss(logits, labels), step, batch_size)
       self._session = tf.Session(graph=graph, config=precision.session_config())
@@ -248,7 +248,8 @@ def compare(paths, batch_size, steps, read_ms=None, rounds=ROUNDS):
   Returns:
     Four Results, compute alone first, and the milliseconds of a read.
   """
-  trainer = Trainer(batch_size)
+  names = cifar10_input.class_names(os.path.dirname(paths[0]))
+  trainer = Trainer(batch_size, len(names))
   warm_up = measure('compute alone', trainer, paths, 0, 1 + WARM_UP_STEPS, batch_size)
   if read_ms is None:  # so the ways differ clearly on any machine
     read_ms = SLOW_READ * 1000 * np.median(np.diff(warm_up.steps[1:]))

@@ -140,7 +140,7 @@ def require_same_classes(checkpoint, names, data_dir, flag):
   if kept == names or not kept and count in (None, len(names)):
     return
   both = list(zip(kept or names, names, strict=False))
-  # The first label with two names. If one list starts with the whole other, the other's last label.
+  # The first label that has two names; else one list continues the other, so their last common one.
   first = next((label for label, (one, other) in enumerate(both) if one != other), len(both) - 1)
   raise Failure('%s has learned %d classes%s, %s has %d%s. Choose another %s or --data_dir.' % (
       os.path.dirname(checkpoint) or '.', count, _listed(kept, first) if kept else '', data_dir,
