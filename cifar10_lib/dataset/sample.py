@@ -132,7 +132,8 @@ def _fill(directory, train_examples, test_examples, random):
     folder = pathlib.Path(unfinished)
     for name, of_file in zip(records.BIN_FILES, labels, strict=True):
       pictures = _draw(random, of_file).reshape(len(of_file), -1)    # [N, 3072]
-      np.hstack([of_file[:, None], pictures]).tofile(folder / name)  # [N, 3073]
+      content = np.hstack([of_file[:, None], pictures])  # [N, 3073]
+      (folder / name).write_bytes(content.data)  # tofile would not say why it cannot write
     (folder / records.META_FILE).write_text('\n'.join(KINDS) + '\n', encoding='utf-8')
     (folder / records.README_FILE).write_text(README, encoding='utf-8')
 

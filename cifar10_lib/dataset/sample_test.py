@@ -1,6 +1,7 @@
 """Tests for sample: a seed fixes the bytes, the data set is sound, the shapes differ."""
 import hashlib
 import os
+import pathlib
 from unittest import mock
 
 import numpy as np
@@ -116,6 +117,12 @@ class SampleTest(tf.test.TestCase):
     for figure, picture in zip(cover, pictures, strict=True):
       inside, outside = picture[:, figure == 1], picture[:, figure == 0]  # [3, pixels]
       self.assertGreater(np.abs(inside.mean(1) - outside.mean(1)).max(), 50)
+
+  def testFullDiskIsNamed(self):
+    full = OSError(28, 'No space left on device')
+    with mock.patch.object(pathlib.Path, 'write_bytes', side_effect=full), \
+         self.assertRaisesRegex(Failure, 'Cannot fill .*: no space left on device. Free about'):
+      self.make('full')
 
   def testShapesStayInTheCrop(self):
     labels = np.arange(2000, dtype=np.uint8) % 10
