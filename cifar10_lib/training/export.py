@@ -34,7 +34,7 @@ def _remove(directory):
   """Removes what an export has left that did not end."""
   shutil.rmtree(os.path.join(directory, UNFINISHED), ignore_errors=True)
   shutil.rmtree(os.path.join(directory, 'variables'), ignore_errors=True)
-  with contextlib.suppress(FileNotFoundError):
+  with contextlib.suppress(OSError):
     os.remove(os.path.join(directory, MODEL))
 
 
