@@ -49,7 +49,7 @@ def start(data='sample', language='en'):
   """
   global data_dir, _language
   _language = language
-  errors.install()
+  errors.install(say, os.path.join(PROJECT, 'lessons', '' if language == 'en' else language))
   if data == 'sample':
     data_dir = sample.make_sample(os.path.join(RUNS, 'sample'))
   else:

@@ -135,6 +135,10 @@ class LessonTest(testing.SampleTestCase):
 
   def testErrorsOfOneLine(self):
     self.assertEqual(errors.explanation(Failure('do that'), ''), 'do that')
+    self.assertEqual(errors.explanation(KeyboardInterrupt(), ''),
+                     'The cell was interrupted. Run it again.')
+    self.assertIn('the cells under "One record" first',
+                  errors.explanation(NameError('', name='planes'), 'draw.grid([[picture, record'))
     self.assertIsNone(errors.explanation(ValueError('x'), ''))
     self.assertIsNone(errors.explanation(NameError("name 'no_lesson_has_it'",
                                                    name='no_lesson_has_it'), ''))

@@ -77,7 +77,7 @@ gc.disable()
 with _quiet, _without_keras():
   import tensorflow.compat.v1 as tf
 if _level != '0':
-  logging.getLogger('tensorflow').setLevel(logging.ERROR)  # a notebook's import sets INFO
+  logging.getLogger('tensorflow').setLevel(logging.ERROR)  # the import in a notebook sets INFO
 gc.freeze()
 if _collects:
   gc.enable()
