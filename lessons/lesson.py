@@ -76,8 +76,11 @@ def names():
 
 
 def directory(name, fresh=False):
-  """Returns the path runs/NAME; with `fresh`, what is in it is deleted. Training makes it."""
-  path = os.path.join(RUNS, name)
+  """Returns the path runs/NAME; with `fresh`, what is in it is deleted. Training makes it.
+
+  For CIFAR-10 it is runs/cifar10/NAME: training on it must not go on from weights of the sample.
+  """
+  path = os.path.join(RUNS, name) if is_sample() else os.path.join(RUNS, 'cifar10', name)
   if fresh:
     shutil.rmtree(path, ignore_errors=True)
   return path

@@ -3,6 +3,7 @@ import contextlib
 import io
 import os
 import textwrap
+from unittest import mock
 
 import numpy as np
 
@@ -87,6 +88,11 @@ class LessonTest(testing.SampleTestCase):
     self.assertEqual(lesson.options(cifar10_eval, batch_size=4).batch_size, 4)
     with self.assertRaisesRegex(Failure, '--bach_size'):
       lesson.options(cifar10_eval, bach_size=4)
+
+  def testEachDataSetHasItsOwnDirectories(self):
+    self.assertEqual(lesson.directory('train'), os.path.join('runs', 'train'))
+    with mock.patch.object(lesson, 'data_dir', self.get_temp_dir()):
+      self.assertEqual(lesson.directory('train'), os.path.join('runs', 'cifar10', 'train'))
 
   def testScalarsOfEventFiles(self):
     directory = self.get_temp_dir()
