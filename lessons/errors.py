@@ -53,43 +53,54 @@ def where(name, code, pages):
   return None
 
 
-def _pages():
-  for path in sorted(glob.glob(os.path.join(HERE, '[1-9]_*.md'))
-                     + glob.glob(os.path.join(HERE, 'zh', '[1-9]_*.md'))):
+def pages(folder=HERE):
+  """Returns the text of the lessons' pages in a folder (list of str)."""
+  found = []
+  for path in sorted(glob.glob(os.path.join(folder, '[1-9]_*.md'))):
     with open(path, encoding='utf-8') as file:
-      yield file.read()
+      found.append(file.read())
+  return found
 
 
-def explanation(error, code):
-  """Returns one line that says what to do about an error in a cell, or None."""
+def explanation(error, code, say=str, folder=HERE):
+  """Returns one line that says what to do about an error in a cell, or None.
+
+  Args:
+    error: the exception.
+    code: source of the cell.
+    say: function that translates a text into the notebook's language.
+    folder: directory of the lessons' pages in that language.
+  """
   if isinstance(error, NameError) and error.name:
-    heading = where(error.name, code, list(_pages()))
+    heading = where(error.name, code, pages(folder))
     if heading:
-      return ('`%s` has no value yet. Run the cells under "%s" first, then this one again. '
-              'Run > Run All Above Selected Cell does so.' % (error.name, heading))
-  if isinstance(error, (Failure, KeyboardInterrupt)):
+      return say('`%s` has no value yet. Run the cells under "%s" first, then this one again. '
+                 'Run > Run All Above Selected Cell does so.') % (error.name, heading)
+  if isinstance(error, KeyboardInterrupt):
+    return str(error) or say('The cell was interrupted. Run it again.')
+  if isinstance(error, Failure):
     return str(error)
   return None
 
 
-def _handler(shell, kind, error, traceback, tb_offset=None):
-  code = (shell.history_manager.input_hist_raw or [''])[-1]
-  text = explanation(error, code)
-  shell.set_custom_exc((), None)  # the next line would come back here
-  try:
-    if text:
-      error._render_traceback_ = lambda: ['%s: %s' % (kind.__name__, text)]
-    shell.showtraceback((kind, error, traceback), tb_offset=tb_offset)
-  finally:
-    install()
-
-
-def install():
-  """Explains errors from now on, if this is a notebook."""
+def install(say=str, folder=HERE):
+  """Explains errors from now on, if this is a notebook; takes arguments of `explanation`."""
   try:
     from IPython import get_ipython
   except ImportError:
     return
   shell = get_ipython()
-  if shell:
-    shell.set_custom_exc((NameError, Failure, KeyboardInterrupt), _handler)
+  if not shell:
+    return
+
+  def handle(shell, kind, error, traceback, tb_offset=None):
+    code = (shell.history_manager.input_hist_raw or [''])[-1]
+    text = explanation(error, code, say, folder)
+    shell.set_custom_exc((), None)  # the next line would come back here
+    try:
+      if text:
+        error._render_traceback_ = lambda: ['%s: %s' % (kind.__name__, text)]
+      shell.showtraceback((kind, error, traceback), tb_offset=tb_offset)
+    finally:
+      shell.set_custom_exc((NameError, Failure, KeyboardInterrupt), handle)
+  shell.set_custom_exc((NameError, Failure, KeyboardInterrupt), handle)

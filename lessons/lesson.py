@@ -49,15 +49,14 @@ def start(data='sample', language='en'):
   """
   global data_dir, _language
   _language = language
-  errors.install()
+  errors.install(say, os.path.join(PROJECT, 'lessons', '' if language == 'en' else language))
   if data == 'sample':
     data_dir = sample.make_sample(os.path.join(RUNS, 'sample'))
   else:
     places = [data, os.path.join(PROJECT, data)]
     found = [place for place in places if not records.missing_files(records.find_directory(place))]
     place = (found or places[-1:])[0]
-    data_dir = download.maybe_download_and_extract(place, download.DATA_URL, None, 10,
-                                                   download.MAX_BYTES)
+    data_dir = download.maybe_download_and_extract(place)
   counts = list(records.check_data(data_dir).values())
   kind = 'sample data set' if sample.is_sample(data_dir) else 'CIFAR-10'
   print(say('Data: %s, %d training and %d test pictures, in %s')
@@ -76,8 +75,11 @@ def names():
 
 
 def directory(name, fresh=False):
-  """Returns the path runs/NAME; with `fresh`, what is in it is deleted. Training makes it."""
-  path = os.path.join(RUNS, name)
+  """Returns the path runs/NAME; with `fresh`, what is in it is deleted. Training makes it.
+
+  For CIFAR-10 it is runs/cifar10/NAME: training on it must not go on from weights of the sample.
+  """
+  path = os.path.join(RUNS, name) if is_sample() else os.path.join(RUNS, 'cifar10', name)
   if fresh:
     shutil.rmtree(path, ignore_errors=True)
   return path

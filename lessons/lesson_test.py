@@ -3,6 +3,7 @@ import contextlib
 import io
 import os
 import textwrap
+from unittest import mock
 
 import numpy as np
 
@@ -88,6 +89,11 @@ class LessonTest(testing.SampleTestCase):
     with self.assertRaisesRegex(Failure, '--bach_size'):
       lesson.options(cifar10_eval, bach_size=4)
 
+  def testEachDataSetHasItsOwnDirectories(self):
+    self.assertEqual(lesson.directory('train'), os.path.join('runs', 'train'))
+    with mock.patch.object(lesson, 'data_dir', self.get_temp_dir()):
+      self.assertEqual(lesson.directory('train'), os.path.join('runs', 'cifar10', 'train'))
+
   def testScalarsOfEventFiles(self):
     directory = self.get_temp_dir()
     with tf.Graph().as_default(), tf.summary.FileWriter(directory) as writer:
@@ -135,6 +141,10 @@ class LessonTest(testing.SampleTestCase):
 
   def testErrorsOfOneLine(self):
     self.assertEqual(errors.explanation(Failure('do that'), ''), 'do that')
+    self.assertEqual(errors.explanation(KeyboardInterrupt(), ''),
+                     'The cell was interrupted. Run it again.')
+    self.assertIn('the cells under "One record" first',
+                  errors.explanation(NameError('', name='planes'), 'draw.grid([[picture, record'))
     self.assertIsNone(errors.explanation(ValueError('x'), ''))
     self.assertIsNone(errors.explanation(NameError("name 'no_lesson_has_it'",
                                                    name='no_lesson_has_it'), ''))

@@ -7,8 +7,10 @@ A figure in the prose is tied to a line that a cell prints by a comment that no 
 The number before the comment must be within 0.05 of the number in the line "loss at step 1: 4.681".
 """
 import glob
+import io
 import os
 import re
+import tokenize
 
 import nbformat
 
@@ -27,10 +29,10 @@ EXERCISES = 3  # of a lesson
 LINK = re.compile(r'\]\(([^)\s]+)\)')
 
 
-def pages(*numbers):
-  """Returns the paths of the English pages of the lessons with these numbers."""
+def pages(*numbers, folder=''):
+  """Returns the paths of the pages of the lessons with these numbers; the Chinese are in 'zh'."""
   return sorted(path for number in numbers
-                for path in glob.glob(os.path.join(LESSONS, '%d_*.md' % number)))
+                for path in glob.glob(os.path.join(LESSONS, folder, '%d_*.md' % number)))
 
 
 def read(path):
@@ -100,13 +102,36 @@ def check_stored(page):
 
 def check_form(page):
   """Fails if a page or a cell is too long, its first cell is its own, or a link leads nowhere."""
-  text = read(page)
-  assert len(text.splitlines()) <= MAX_LINES
-  first, = {build.code_cells(build.read(path))[0] for path in pages(*range(1, 10))}
-  assert first in text
-  for source in build.code_cells(build.read(page)):
+  cells = build.code_cells(build.read(page))
+  assert len(read(page).splitlines()) <= MAX_LINES
+  assert without_texts(cells[0]) == without_texts(build.code_cells(build.read(pages(1)[0]))[0])
+  for source in cells:
     assert len(source.splitlines()) <= MAX_CELL_LINES, source
-  for target in LINK.findall(text):
+  check_links(page)
+
+
+def without_texts(source):
+  """Returns the tokens of a cell (list of str) without comments, and with all strings alike."""
+  found = []
+  for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    kind = tokenize.tok_name[token.type]
+    if kind not in ('COMMENT', 'NL'):
+      found.append(kind if kind in ('STRING', 'FSTRING_MIDDLE') else token.string)
+  return found
+
+
+def check_translation(page):
+  """Fails if the code of a page in another language differs by more than comments and strings."""
+  english = build.read(os.path.join(LESSONS, os.path.basename(page)))
+  cells, others = build.code_cells(english), build.code_cells(build.read(page))
+  assert len(cells) == len(others)
+  for cell, other in zip(cells, others, strict=True):
+    assert without_texts(cell) == without_texts(other)
+
+
+def check_links(page):
+  """Fails if a link to a file leads nowhere."""
+  for target in LINK.findall(read(page)):
     if not re.match(r'[a-z]+:', target):
       file = target.partition('#')[0]
       assert not file or os.path.exists(os.path.join(os.path.dirname(page), file)), target

@@ -54,7 +54,10 @@ print('keras' in sys.modules, 'matplotlib' in sys.modules, gc.isenabled())
     self.assertEqual(run(code, TF_CPP_MIN_LOG_LEVEL='3')[:2], (0, 'True\n'))
 
   def testEveryLevelButZeroIsQuiet(self):
-    """TF_CPP_MIN_LOG_LEVEL=0 shows the greetings; 1 to 3 show as little as no level."""
+    """TF_CPP_MIN_LOG_LEVEL=0 shows the greetings; 1 to 3 show as little as no level.
+
+    TensorFlow logs more where Python is interactive, as in a notebook: there is a prompt, sys.ps1.
+    """
     code = '''
 import os
 from cifar10_lib.common.tf1 import tf
@@ -62,8 +65,9 @@ value = tf.train.string_input_producer(['a'], num_epochs=1).dequeue()
 with tf.train.MonitoredTrainingSession() as session:
   print(session.run(value), os.environ['TF_CPP_MIN_LOG_LEVEL'])
 '''
-    for level in '123':
-      self.assertEqual(run(code, TF_CPP_MIN_LOG_LEVEL=level), (0, "b'a' %s\n" % level, ''))
+    interactive = "import sys; sys.ps1 = '>>> '\n" + code
+    for level, text in ('1', code), ('2', code), ('3', interactive):
+      self.assertEqual(run(text, TF_CPP_MIN_LOG_LEVEL=level), (0, "b'a' %s\n" % level, ''))
     code, out, err = run(code, TF_CPP_MIN_LOG_LEVEL='0')
     self.assertEqual((code, out), (0, "b'a' 0\n"))
     self.assertIn('cuda', err.lower())
