@@ -9,7 +9,6 @@ from IPython.display import Image, display
 from matplotlib import pyplot
 
 from lessons import draw
-from lessons.lesson import say
 
 LAYERS = ('images', 'conv1/conv1', 'pool1', 'norm1', 'conv2/conv2', 'norm2', 'pool2', 'flatten',
           'local3/local3', 'local4/local4', 'softmax_linear/softmax_linear')  # names of ops
@@ -61,7 +60,7 @@ def network(graph):
                            f'{counts[layer]:,}' if layer in counts else '')
     axis.text(middle, -29, text, ha='center', va='top', fontsize=9)
   axis.set(xlim=(-24, STRIDE * len(LAYERS) - 14), ylim=(-60, 30), aspect='equal')
-  axis.set_title(say('yellow: layers with parameters; blue: layers without'), fontsize=9)
+  axis.set_title('yellow: layers with parameters; blue: layers without', fontsize=9)
   axis.axis('off')
   figure.tight_layout(pad=0.2)
 
@@ -149,11 +148,11 @@ def side_by_side(runs, precision):
     above.set_title(draw.literal(name), fontsize=10)
     below.plot(*of_run['accuracy'])
     below.axhline(precision[name], color=draw.COLOURS[1], linestyle='--')
-    below.set_xlabel(say('step'))
-  axes[0, 0].set(ylabel=say('cross entropy'), ylim=(0, 6))
-  axes[1, 0].set(ylabel=say('accuracy'), ylim=(-0.02, 1.02))
-  axes[1, 0].plot([], [], color=draw.COLOURS[0], label=say('training batch'))
-  axes[1, 0].plot([], [], color=draw.COLOURS[1], linestyle='--', label=say('test, at the end'))
+    below.set_xlabel('step')
+  axes[0, 0].set(ylabel='cross entropy', ylim=(0, 6))
+  axes[1, 0].set(ylabel='accuracy', ylim=(-0.02, 1.02))
+  axes[1, 0].plot([], [], color=draw.COLOURS[0], label='training batch')
+  axes[1, 0].plot([], [], color=draw.COLOURS[1], linestyle='--', label='test, at the end')
   axes[1, 0].legend(fontsize=8, loc='upper left')
 
 
@@ -168,7 +167,7 @@ def precision_over_steps(curves, count):
   for name, (steps, values) in curves.items():
     p = np.array(values)
     axis.errorbar(steps, p, 2 * np.sqrt(p * (1 - p) / count), label=draw.literal(name), capsize=3)
-  axis.set(xlabel=say('step'), ylabel='precision @ 1')
+  axis.set(xlabel='step', ylabel='precision @ 1')
   axis.legend()
 
 

@@ -2,6 +2,7 @@
 import cifar10_input
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.dataset import augmentation, records
+from lessons.lesson import say
 
 MAX_DEGREES = 30  # of rotation: beyond it a 6 and a 9, or a 1 and a 7, come too near to each other
 MAX_HUE = 45  # degrees; beyond it a deer may be green
@@ -36,7 +37,7 @@ def _problem(text, digits):
             'no ship sails upside down: a network need not know such pictures.')
   if largest.get('rotate', 0) > MAX_DEGREES:
     return ('turned that far, a 6 comes near a 9, and a 1 near a 7.' if digits else
-            'few photographers tilt a camera by more than %d degrees.' % MAX_DEGREES)
+            say('few photographers tilt a camera by more than %d degrees.') % MAX_DEGREES)
   if largest.get('hue', 0) > MAX_HUE and not digits:
     return 'a hue that far off makes deer green, and green things frogs.'
   if max(largest.get('translate', 0), largest.get('crop', 0), largest.get('cutout', 0)) > 12:
@@ -50,10 +51,11 @@ def _problem(text, digits):
 
 def exercise_2(answer):
   """Checks two lists of distortions against what keeps a label."""
-  for name, text, digits in zip(('digits', 'photographs'), answer, (True, False), strict=True):
+  forms = say('digits: %s'), say('photographs: %s')
+  for form, text, digits in zip(forms, answer, (True, False), strict=True):
     problem = _problem(text, digits)
     if problem:
-      return False, '%s: %s' % (name, problem)
+      return False, form % say(problem)
   return True, ('no label is spoiled. Whether they help, and at which strength, only a training '
                 'with held-out pictures tells.')
 

@@ -42,7 +42,7 @@ def start(data='sample', language='en'):
   Args:
     data: 'sample' for the drawn sample data set, or the directory of CIFAR-10, relative to the
       working directory or to the project. CIFAR-10 is fetched (170 MB) if the directory is empty.
-    language: 'en' or 'zh', of what the lesson prints and draws.
+    language: 'en' or 'zh', of what the lesson prints.
 
   Returns:
     The directory of the eight files (str).
@@ -58,7 +58,7 @@ def start(data='sample', language='en'):
     place = (found or places[-1:])[0]
     data_dir = download.maybe_download_and_extract(place)
   counts = list(records.check_data(data_dir).values())
-  kind = 'sample data set' if sample.is_sample(data_dir) else 'CIFAR-10'
+  kind = say('sample data set') if sample.is_sample(data_dir) else 'CIFAR-10'
   print(say('Data: %s, %d training and %d test pictures, in %s')
         % (kind, sum(counts[:-1]), counts[-1], data_dir))
   return data_dir
@@ -104,7 +104,7 @@ def options(*modules, **changes):
             for flag in defined[module.__name__]}
   unknown = changes.keys() - values.keys()
   if unknown:
-    raise Failure('There is no flag --%s.' % sorted(unknown)[0])
+    raise Failure(say('There is no flag --%s.') % sorted(unknown)[0])
   return types.SimpleNamespace(**{**values, 'data_dir': data_dir, **changes})
 
 

@@ -58,6 +58,6 @@ def draw_curves(**results):
   for colour, (name, found) in zip(draw.COLOURS, results.items(), strict=False):
     for kind, style in ('training', '--'), ('test', '-'):
       axis.plot(*found[kind], style, color=colour, marker='o', markersize=4,
-                label='%s: %s' % (name.replace('_', ' '), lesson.say(kind + ' pictures')))
-  axis.set(xlabel=lesson.say('step'), ylabel=lesson.say('accuracy'), ylim=(0, 1.03))
+                label='%s: %s' % (name.replace('_', ' '), kind + ' pictures'))
+  axis.set(xlabel='step', ylabel='accuracy', ylim=(0, 1.03))
   axis.legend(fontsize=9)
