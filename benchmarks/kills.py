@@ -13,7 +13,8 @@ standard error. A signal goes to the process, to its process group, or comes twi
   download    A slow host on loopback. The second start must end with the right files.
   evaluation  Of one checkpoint or of all. The second start must give the same scores and the same
               predictions, and the events must be readable.
-  export      What is left is nothing, is named by the second start, or predicts as it should.
+  export      The second start must write the model, unless the first has: then it must refuse, and
+              the model predicts as it should.
 """
 import argparse
 import collections
@@ -142,17 +143,15 @@ def exporting(directory):
     with attacks.running(argv(model)) as process:
       time.sleep(moment * whole)
       blow.strike(process, codes=[0])
-    if os.path.exists(os.path.join(model, 'saved_model.pb')):
+    left = os.listdir(model) if os.path.exists(model) else []
+    if sorted(left) == ['saved_model.pb', 'variables']:
       assert _predictions(model) == expected, 'a wrong model'
       assert model in attacks.run(argv(model), code=1)
       return 'whole'
-    found = os.path.exists(model) and os.listdir(model)
-    if found:
-      assert model in attacks.run(argv(model), code=1)
-      return 'named'
     attacks.run(argv(model))
-    assert _predictions(model) == expected and len(os.listdir(place)) == 1, os.listdir(place)
-    return 'nothing'
+    assert _predictions(model) == expected and sorted(os.listdir(model)) == [
+        'saved_model.pb', 'variables'] and len(os.listdir(place)) == 1, left
+    return 'unfinished' if left else 'nothing'
   return one_round
 
 
