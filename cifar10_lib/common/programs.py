@@ -113,7 +113,7 @@ def parse_flags(argv, arguments=False):
     SystemExit: with code 2 for wrong usage, with code 0 after --help and --helpfull.
   """
   flags.FLAGS.set_gnu_getopt(arguments)
-  if {'--help', '-help', '-h'}.intersection(argv[1:]):
+  if IS_STARTED and {'--help', '-help', '-h'}.intersection(argv[1:]):  # else absl prints its own
     print(helping.main_text())
     sys.exit(0)
   try:

@@ -26,10 +26,11 @@ OTHER_FONTS = ('Noto Sans CJK', 'Noto Serif CJK', 'WenQuanYi', 'Source Han', 'Dr
 
 def _png(inches, draw):
   """Returns the PNG file of a figure of (width, height) inches, filled by `draw(figure)`."""
-  from matplotlib.figure import Figure  # imported here: it takes 0.5 s, and only drawings need it
-  figure = Figure(figsize=inches)
-  draw(figure)
-  with io.BytesIO() as file:
+  from matplotlib import style  # imported here: it takes 0.5 s, and only drawings need it
+  from matplotlib.figure import Figure
+  with style.context('default'), io.BytesIO() as file:  # whatever the user has set
+    figure = Figure(figsize=inches)
+    draw(figure)
     figure.savefig(file, format='png', dpi=DPI)
     return file.getvalue()
 

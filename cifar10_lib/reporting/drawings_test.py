@@ -4,7 +4,7 @@ import warnings
 from unittest import mock
 
 import numpy as np
-from matplotlib import figure, font_manager
+from matplotlib import figure, font_manager, rc_context
 from PIL import Image
 
 from cifar10_lib.common.tf1 import tf
@@ -50,6 +50,11 @@ class DrawingsTest(tf.test.TestCase):
       png = draw()
     self.assertLess(len(png), 300_000)
     return Image.open(io.BytesIO(png)).size, drawn[0]
+
+  def testTheUsersStyleChangesNothing(self):
+    plain = drawings.confusion_matrix(_scores(), NAMES)
+    with rc_context({'figure.dpi': 80, 'axes.grid': True, 'font.size': 20}):
+      self.assertEqual(drawings.confusion_matrix(_scores(), NAMES), plain)
 
   def testConfusionMatrixShowsCounts(self):
     size, axes = self._drawn(lambda: drawings.confusion_matrix(_scores(), NAMES))
