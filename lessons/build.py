@@ -1,7 +1,7 @@
 """Makes the notebooks: runs the code cells of lessons/N_name.md and stores what they show.
 
   python lessons/build.py                the notebooks that are older than their pages
-  python lessons/build.py 1_data         this one
+  python lessons/build.py 1_data         this one, run again
   python lessons/build.py zh/1_data      the Chinese one
   python lessons/build.py --data cifar10_data/ --out /tmp/out 1_data    on other data, elsewhere
 
@@ -92,12 +92,30 @@ def is_current(page):
           and [cell.source for cell in book.cells] == [cell.source for cell in source.cells])
 
 
-def build(page, out=None, data=None):
-  """Runs a page and writes its notebook, beside it or into the directory `out`."""
+def take_outputs(book, path):
+  """Takes the outputs of the notebook at `path` if its code is the same; returns whether it is."""
+  if not os.path.exists(path):
+    return False
+  old = nbformat.read(path, 4)
+  if not old.metadata.get('code_sha256') == book.metadata['code_sha256'] == digest(old):
+    return False
+  ran = [cell for cell in old.cells if cell.cell_type == 'code']
+  mine = [cell for cell in book.cells if cell.cell_type == 'code']
+  for cell, before in zip(mine, ran, strict=True):
+    cell.outputs, cell.execution_count = before.outputs, before.execution_count
+  return True
+
+
+def build(page, out=None, data=None, again=False):
+  """Writes the notebook of a page, beside it or into the directory `out`.
+
+  It runs the page, unless the notebook has the outputs of the same code and `again` is false.
+  """
   begin, book = time.time(), read(page)
-  with tempfile.TemporaryDirectory() as directory:
-    execute(book, directory, data)
   path = page.removesuffix('.md') + '.ipynb'
+  if again or out or data or not take_outputs(book, path):
+    with tempfile.TemporaryDirectory() as directory:
+      execute(book, directory, data)
   if out:
     os.makedirs(out, exist_ok=True)
     path = os.path.join(out, os.path.basename(path))
@@ -123,7 +141,8 @@ def main():
   elif not options.out:
     pages = [page for page in pages if not is_current(page)]
   for page in pages:
-    build(page, options.out, os.path.abspath(options.data) if options.data else None)
+    build(page, options.out, os.path.abspath(options.data) if options.data else None,
+          again=bool(options.lessons))
 
 
 if __name__ == '__main__':
