@@ -56,8 +56,7 @@ def start(data='sample', language='en'):
     places = [data, os.path.join(PROJECT, data)]
     found = [place for place in places if not records.missing_files(records.find_directory(place))]
     place = (found or places[-1:])[0]
-    data_dir = download.maybe_download_and_extract(place, download.DATA_URL, None, 10,
-                                                   download.MAX_BYTES)
+    data_dir = download.maybe_download_and_extract(place)
   counts = list(records.check_data(data_dir).values())
   kind = 'sample data set' if sample.is_sample(data_dir) else 'CIFAR-10'
   print(say('Data: %s, %d training and %d test pictures, in %s')
