@@ -120,6 +120,10 @@ class ControlCTest(tf.test.TestCase):
 
 class ExercisesTest(tf.test.TestCase):
 
+  def setUp(self):
+    super().setUp()
+    self.enter_context(mock.patch.object(lesson, 'data_dir', self.get_temp_dir()))
+
   def testWrongAnswersAreNotRight(self):
     gradient = [[0.7, 0.7, 0.7]] * 3
     curves = {'global_step/sec': (np.array([10]), np.array([20.0]))}
