@@ -76,6 +76,17 @@ def tiles(pictures):
   return image.reshape(rows * (height + 1), columns * (width + 1), depth)[:-1, :-1]
 
 
+def filters_of(path):
+  """Returns the weights of conv1 in a checkpoint, float32 [5, 5, 3, 64]."""
+  from cifar10_lib.common.tf1 import tf
+  return tf.train.load_checkpoint(path).get_tensor('conv1/weights')
+
+
+def most_changed(before, after, count=16):
+  """Returns the numbers of the filters that changed most, int [count]; weights as `filters_of`."""
+  return np.argsort(-abs(after - before).sum(axis=(0, 1, 2)))[:count]
+
+
 def filters(weights):
   """Returns the filters of a first layer, float [5, 5, 3, N], as one image, float [H, W, 3].
 

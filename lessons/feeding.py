@@ -186,11 +186,6 @@ class Result(NamedTuple):
   compute_ms: float  # the part of step_ms in the training step; the rest is waiting
   fullness: float  # mean fullness of the queue in memory, 0 to 1; NaN without a queue
 
-  @property
-  def idle(self):
-    """Returns the share of the time, 0 to 1, that the trainer waits."""
-    return 1 - self.compute_ms / self.step_ms
-
 
 def measure(name, trainer, paths, read_ms, steps, batch_size):
   """Trains in one way and records when the reader and the trainer were busy.
@@ -260,13 +255,12 @@ def compare(paths, batch_size, steps, read_ms=None, rounds=ROUNDS):
 
 def table(results, batch_size):
   """Returns the results as a table in plain text."""
-  lines = ['%-24s %8s %10s %9s = %7s + %9s %6s %10s' % (
-      '', 'images/s', 'of compute', 'ms a step', 'waiting', 'computing', 'idle', 'queue')]
-  alone = results[0]
+  lines = ['%-24s %8s %9s = %7s + %9s %10s' % (
+      '', 'images/s', 'ms a step', 'waiting', 'computing', 'queue')]
   for result in results:
-    lines.append('%-24s %8.0f %9.0f%% %9.1f = %7.1f + %9.1f %5.0f%% %10s' % (
-        result.name, 1000 * batch_size / result.step_ms, 100 * alone.step_ms / result.step_ms,
-        result.step_ms, result.step_ms - result.compute_ms, result.compute_ms, 100 * result.idle,
+    lines.append('%-24s %8.0f %9.1f = %7.1f + %9.1f %10s' % (
+        result.name, 1000 * batch_size / result.step_ms, result.step_ms,
+        result.step_ms - result.compute_ms, result.compute_ms,
         '-' if np.isnan(result.fullness) else '%.0f%% full' % (100 * result.fullness)))
   return '\n'.join(lines)
 

@@ -28,7 +28,7 @@ class FeedingTest(tf.test.TestCase):
     self.assertEqual([result.name for result in self.results], list(feeding.WAYS))
     for result in self.results:
       self.assertLen(result.steps, self.STEPS)
-      self.assertBetween(result.idle, 0, 1)
+      self.assertBetween(result.compute_ms, 0, result.step_ms)
       for (_, end), (begin, _) in zip(result.steps, result.steps[1:], strict=False):
         self.assertLessEqual(end, begin)
 
@@ -56,9 +56,7 @@ class FeedingTest(tf.test.TestCase):
       for begin, end in result.reads:
         self.assertGreaterEqual(end - begin, 0.014)
 
-  def testAStepIsWaitingAndComputing(self):
-    for result in self.results:
-      self.assertAllClose(result.step_ms, result.compute_ms + result.idle * result.step_ms)
+  def testAStepOfWay1WaitsForItsRead(self):
     self.assertGreaterEqual(self.results[1].step_ms - self.results[1].compute_ms, 29)
 
   def testBatchMaySpanSeveralFiles(self):
@@ -93,13 +91,11 @@ class FeedingTest(tf.test.TestCase):
     self.assertLen(lines, 5)
     for line, result in zip(lines[1:], self.results, strict=True):
       self.assertStartsWith(line, result.name)
-      rate, _, step, waiting, computing, idle = map(float, re.fullmatch(
-          r' +(\d+) +(\d+)% +([\d.]+) = +([\d.]+) [+] +([\d.]+) +(\d+)% +(?:-|\d+% full)',
+      rate, step, waiting, computing = map(float, re.fullmatch(
+          r' +(\d+) +([\d.]+) = +([\d.]+) [+] +([\d.]+) +(?:-|\d+% full)',
           line[len(result.name):]).groups())
       self.assertNear(rate, 8000 / result.step_ms, 0.51)
       self.assertNear(step, waiting + computing, 0.11)
-      self.assertNear(idle, 100 * result.idle, 0.51)
-    self.assertIn(' 100% ', lines[1])
 
   def testTimelineIsAPngFile(self):
     path = os.path.join(self.directory, 'timeline.png')

@@ -74,6 +74,13 @@ def names():
   return records.class_names(data_dir)
 
 
+def test_picture(number):
+  """Returns a picture of the test file by its number, uint8 [1, 32, 32, 3]."""
+  path, = records.data_files(data_dir, eval_data=True)
+  record = np.fromfile(path, np.uint8, records.RECORD_BYTES, offset=number * records.RECORD_BYTES)
+  return record[records.LABEL_BYTES:].reshape(1, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
 def directory(name, fresh=False):
   """Returns the path runs/NAME; with `fresh`, what is in it is deleted. Training makes it.
 

@@ -38,6 +38,11 @@ class DiagramsTest(tf.test.TestCase):
     tiles = diagrams.tiles(np.array([0.0, 0.25, 0.5]).reshape(3, 1, 1, 1))
     self.assertAllEqual(tiles[..., 0], [[0, 1, 0.25], [1, 1, 1], [0.5, 1, 1]])
 
+  def testFiltersThatChangedMostComeFirst(self):
+    before, after = np.zeros([5, 5, 3, 3]), np.zeros([5, 5, 3, 3])
+    after[0, 0, 0] = [0.5, -2, 1]
+    self.assertAllEqual(diagrams.most_changed(before, after, count=2), [1, 2])
+
   def testGreyIsAWeightOfZeroAndTheLargestIsFull(self):
     weights = np.zeros([5, 5, 3, 1])
     weights[0, 0], weights[4, 4] = [[2]], [[-1]]
@@ -97,6 +102,27 @@ class FaultsTest(testing.SampleTestCase):
     self.assertAllEqual(changed, self.raw.reshape(5, 10, 3073)[:, :3].reshape(15, 3073))
 
 
+  def testFaultsReachTheTrainer(self):
+    fast = cifar10.RECIPES['fast'](4)
+    with mock.patch.object(faults.cifar10_train, 'train', return_value=0) as train, \
+         mock.patch.object(lesson, 'scalars', return_value={'cross_entropy__raw_': 'curve'}), \
+         mock.patch.dict(cifar10.RECIPES):
+      self.assertEqual(faults.train('a', 4, rate=20, decay=0), 'curve')
+      recipe = faults.cifar10_train.recipe_of(train.call_args.args[0])
+      faults.train('b', 4, data=faults.sorted_by_class, shuffle=False)
+    options, build = train.call_args.args
+    self.assertEqual(recipe, fast._replace(learning_rate=1.0, muon_rate=20 * fast.muon_rate,
+                                           weight_decay=0.0, muon_decay=0.0))
+    self.assertEqual(build.keywords, {'shuffle': False})
+    self.assertAllEqual(self._read(options.data_dir)[:, 0], np.sort(self.raw[:, 0]))
+
+  def testTestPictureIsThatOfItsNumber(self):
+    record = np.fromfile(os.path.join(lesson.data_dir, records.TEST_FILE), np.uint8)[3073:2 * 3073]
+    picture = lesson.test_picture(1)
+    self.assertEqual(picture.shape, (1, 32, 32, 3))
+    self.assertAllEqual(picture[0, :, :, 2].ravel(), record[1 + 2048:])
+
+
 class ControlCTest(tf.test.TestCase):
 
   def testInterruptEndsTheBlockAfterItsLine(self):
@@ -123,6 +149,7 @@ class ExercisesTest(tf.test.TestCase):
   def setUp(self):
     super().setUp()
     self.enter_context(mock.patch.object(lesson, 'data_dir', self.get_temp_dir()))
+    self.enter_context(mock.patch.object(lesson, 'is_sample', return_value=True))
 
   def testWrongAnswersAreNotRight(self):
     gradient = [[0.7, 0.7, 0.7]] * 3

@@ -42,7 +42,7 @@ KINDS = {
     'flip': Kind((0.5,), 'probability', 'kept: the mirror image of a horse is a horse',
                  distortions.random_horizontal_flip),
     'flip_up_down': Kind((0.5,), 'probability',
-                         'kept, but no ship sails upside down; among digits, a 6 becomes a 9',
+                         'kept, but no ship sails upside down; most digits are none then',
                          distortions.random_vertical_flip),
     'brightness': Kind((63,), 'grey levels', 'kept; standardisation removes the change',
                        colour=distortions.brightness),
