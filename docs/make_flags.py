@@ -18,7 +18,7 @@ of range ends a program at once, with exit code 2. `python docs/make_flags.py > 
 writes this page.
 '''
 SECTIONS = {
-    'cifar10': 'Every program but `cifar10_convert.py`',
+    'cifar10': 'Every program (`cifar10_convert.py`: `--data_dir`, and `--seed` below)',
     'cifar10_train': '`cifar10_train.py`, and the two other trainers',
     'cifar10_train_multi_gpu': '`cifar10_train_multi_gpu.py`',
     'cifar10_train_distributed': '`cifar10_train_distributed.py`',
