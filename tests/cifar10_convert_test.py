@@ -1,5 +1,6 @@
 """Tests of the conversion program, on small folders of pictures, sound and hostile."""
 import contextlib
+import html
 import errno
 import io
 import os
@@ -114,7 +115,7 @@ class ConvertTest(testing.DirectoryTestCase):
     self.assertEqual(records.class_names(self.batches), ['cat', 'dog', 'fox'])
     self.assertCountEqual(os.listdir(self.batches), [*records.FILES, 'contact_sheet.png'])
     with open(os.path.join(self.batches, records.README_FILE), encoding='utf-8') as file:
-      page = file.read().replace(self.directory, 'DIR')
+      page = file.read().replace(html.escape(self.directory), 'DIR')
     for text in 'DIR/photos', '0.2 of each class', 'seed 0', 'version 1', '\n'.join(out[1:6]):
       self.assertIn(text, page)
     self.assertFalse(sample.is_sample(self.batches))
