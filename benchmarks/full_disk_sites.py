@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import attacks, full_disk
-from cifar10_lib.dataset import records, testing
+from cifar10_lib.dataset import records, sample, testing
 from cifar10_lib.training import checkpoints
 
 
@@ -140,7 +140,8 @@ class Download(_Scoring):
 
   def __init__(self, directory):
     super().__init__(directory)
-    self.files = testing.good_files()
+    self.files = testing.good_files()  # with the classes that the checkpoint has learned
+    self.files[records.META_FILE] = ('\n'.join(sample.KINDS) + '\n').encode()
     for seed, name in enumerate(records.BIN_FILES):
       self.files[name] = testing.random_records(100, seed)
     self.body = testing.tarball(testing.members_of(self.files))
