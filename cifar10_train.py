@@ -73,15 +73,8 @@ for number, (least, greatest, meaning) in recipes.NUMBERS.items():
                      greatest)
   flags.register_validator(number, lambda value: value is None or not math.isnan(value),
                            'it must be a number')
+programs.check_flag('augment', lambda text: text is None or augmentation.parse(text))
 flags.adopt_module_key_flags(cifar10)
-
-
-@flags.validator('augment')
-def _check_augment(text):
-  try:
-    return text is None or augmentation.parse(text) is not None
-  except programs.Failure as failure:
-    raise flags.ValidationError(str(failure)) from failure
 
 
 def recipe_of(options):

@@ -56,15 +56,8 @@ flags.DEFINE_float('connect_timeout_secs', 60, 'How long a task may be out of re
                    'or later, before this one gives up.', lower_bound=0, upper_bound=10**6)
 flags.DEFINE_boolean('allow_network', False, 'Start the cluster of --local even if the kernel '
                      'cannot close its ports to others. With TF_CONFIG, do not warn of this.')
+programs.check_flag('local', lambda text: not text or local_cluster.parse(text))
 flags.adopt_module_key_flags(cifar10_train)
-
-
-@flags.validator('local')
-def _check_local(text):
-  try:
-    return not text or local_cluster.parse(text) is not None
-  except programs.Failure as failure:
-    raise flags.ValidationError(str(failure)) from failure
 
 
 def aggregated(options, workers):

@@ -14,7 +14,6 @@ ZH = os.path.join(notebooks.LESSONS, 'zh')
 PAGES = notebooks.pages(*range(1, 7), folder='zh')
 FORMAT = re.compile(r'%(?:\(\w+\))?[-+ #0]*\d*(?:\.\d+)?[a-zA-Z%]')
 SAID = {'why', 'problem'}  # variables given to say: reasons of the exercises
-CODE = re.compile(r'^```.*?^```$', re.MULTILINE | re.DOTALL)
 QUOTED = re.compile(r'“([^%”]+)”一节')  # heading in a translation
 
 by_page = pytest.mark.parametrize('page', PAGES, ids=os.path.basename)
@@ -67,27 +66,16 @@ def test_solutions_have_the_code_of_the_english_ones(page):
 
 
 @by_page
-def test_page_and_cells_are_short(page):
-  assert len(notebooks.read(page).splitlines()) <= notebooks.MAX_LINES
-  for cell in build.code_cells(build.read(page)):
-    assert len(cell.splitlines()) <= notebooks.MAX_CELL_LINES, cell
+def test_form(page):
+  notebooks.check_form(page)
 
 
-@pytest.mark.parametrize('page', sorted(glob.glob(os.path.join(ZH, '*.md'))), ids=os.path.basename)
-def test_links_lead_somewhere(page):
-  prose = CODE.sub('', notebooks.read(page))
-  for target in notebooks.LINK.findall(prose):
-    if re.match(r'[a-z]+:', target):
-      continue
-    path = os.path.join(ZH, target.partition('#')[0])
-    source = re.sub(r'\.ipynb$', '.md', path)  # of a notebook that is still to be built
-    assert os.path.exists(path) or os.path.exists(source), target
+def test_links_of_the_solutions_lead_somewhere():
+  notebooks.check_links(os.path.join(ZH, 'solutions.md'))
 
 
 @by_page
 def test_stored_outputs_belong_to_the_page(page):
-  if not os.path.exists(page.removesuffix('.md') + '.ipynb'):
-    pytest.skip('not built yet')
   notebooks.check_stored(page)
 
 

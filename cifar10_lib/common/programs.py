@@ -49,8 +49,13 @@ def printable(text, most=1000):
 
 
 def is_full(error):
-  """Returns whether an OSError means that the disk is full or the user's quota is used up."""
-  return error.errno in (errno.ENOSPC, errno.EDQUOT)
+  """Returns whether an error means that the disk is full or the user's quota is used up.
+
+  An OSError has a number for it. TensorFlow's errors have only the text.
+  """
+  if isinstance(error, OSError):
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+  return os.strerror(errno.ENOSPC) in str(error)
 
 
 def no_space(what):
@@ -128,6 +133,17 @@ def parse_flags(argv, arguments=False):
   if len(rest) > 1 and not arguments:
     wrong_usage('unexpected argument %r: a flag is written --name=value' % rest[1])
   return rest
+
+
+def check_flag(name, parse):
+  """Makes a flag refuse, as wrong usage, a value for which the function `parse` raises Failure."""
+  def check(value):
+    try:
+      parse(value)
+    except Failure as failure:
+      raise flags.ValidationError(str(failure)) from failure
+    return True
+  flags.register_validator(name, check)
 
 
 def parsed(options):

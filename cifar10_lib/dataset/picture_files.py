@@ -6,7 +6,6 @@ transparent, a scan may be grey.
 A hostile file may hang its reader or fill the memory. `read` opens regular files only and takes
 less than 400 MB of memory. cifar10_predict.py, with TensorFlow's 600 MB, stays below 1 GiB.
 """
-import contextlib
 import glob
 import io
 import os
@@ -17,6 +16,7 @@ import warnings
 import numpy as np
 from PIL import Image
 
+from cifar10_lib.common import writing
 from cifar10_lib.common.programs import Failure, printable
 from cifar10_lib.dataset import jpeg
 
@@ -263,10 +263,5 @@ def read(path):
 
 def write(path, picture):
   """Writes a picture, uint8 [H, W, 3], as a PNG file. It appears at `path` when it is whole."""
-  try:
-    Image.fromarray(picture).save(path + '.new', format='PNG')
-    os.replace(path + '.new', path)
-  except OSError:
-    with contextlib.suppress(OSError):
-      os.remove(path + '.new')
-    raise
+  with writing.replacing(path) as file:
+    Image.fromarray(picture).save(file, format='PNG')

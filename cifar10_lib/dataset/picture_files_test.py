@@ -243,9 +243,8 @@ class PictureTest(tf.test.TestCase):
     folder = os.path.join(self.get_temp_dir(), 'full')
     os.mkdir(folder)
 
-    def save(image, path, **options):
-      with open(path, 'wb') as file:
-        file.write(b'half')
+    def save(image, file, **options):
+      file.write(b'half')
       raise OSError(28, 'No space left on device')
     with mock.patch.object(Image.Image, 'save', save), self.assertRaises(OSError):
       picture_files.write(os.path.join(folder, 'out.png'), _random(6, 5))

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cifar10_lib.common import writing
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.reporting import drawings, texts
@@ -147,12 +148,11 @@ def require_writable(*paths):
 
 @contextlib.contextmanager
 def _replacing(path, mode='w', **how):
-  """Yields a file to write. It takes its place at `path` at once, when all is written."""
+  """Yields a file as `writing.replacing` does; raises Failure if it cannot be written."""
   path = os.path.realpath(path)  # a link is followed, not replaced
   try:
-    with open(path + '.new', mode, **how) as file:
+    with writing.replacing(path, mode, **how) as file:
       yield file
-    os.replace(path + '.new', path)
   except OSError as error:
     raise Failure('%s cannot be written: %s. Choose another path.' % (path, error.strerror)
                   ) from error

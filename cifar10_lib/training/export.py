@@ -1,6 +1,5 @@
 """Exports the network as a SavedModel, which other programs use without this project."""
 import contextlib
-import errno
 import os
 import shutil
 
@@ -63,9 +62,9 @@ def _filling(directory):
     os.rmdir(unfinished)
     done = True
   except (tf.errors.OpError, OSError) as error:
-    text = reason(error) if isinstance(error, tf.errors.OpError) else error.strerror
-    if os.strerror(errno.ENOSPC) in text:
+    if programs.is_full(error):
       raise programs.no_space('Export to %s' % directory) from error
+    text = reason(error) if isinstance(error, tf.errors.OpError) else error.strerror
     raise Failure('%s cannot be written: %s. Choose another directory for --export.'
                   % (directory, text)) from error
   finally:

@@ -7,7 +7,6 @@ options from the Run. The training loop stays in the program.
 `stopping.catch_signals` yields.
 """
 import contextlib
-import errno
 import logging
 import os
 import sys
@@ -265,14 +264,14 @@ def failures(what):
     with _quiet_writer():
       yield
   except tf.errors.OpError as error:
-    if os.strerror(errno.ENOSPC) in str(error):
+    if programs.is_full(error):
       raise programs.no_space(what) from error
     raise Failure('%s failed: %s' % (what, reason(error))) from error
   except RuntimeError as error:  # of the thread that writes events: PATH; PROBLEM
     path, semicolon, problem = str(error).partition('; ')
     if not semicolon or 'events' not in os.path.basename(path):
       raise
-    if os.strerror(errno.ENOSPC) in problem:
+    if programs.is_full(error):
       raise programs.no_space(what) from error
     raise Failure('%s failed: %s: %s' % (what, path, problem.splitlines()[0])) from error
   except OSError as error:

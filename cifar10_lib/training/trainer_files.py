@@ -12,6 +12,7 @@ import time
 
 import filelock
 
+from cifar10_lib.common import writing
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.dataset import records
 from cifar10_lib.training import checkpoints
@@ -77,9 +78,8 @@ def remove_unfinished(directory):
 def replace(path, content):
   """Replaces a file by one with this content, str or bytes, in one step for those who read it."""
   content = content.encode() if isinstance(content, str) else content
-  with open(path + '.new', 'wb') as file:
+  with writing.replacing(path) as file:
     file.write(content)
-  os.replace(path + '.new', path)
 
 
 def keep_names(directory, names):

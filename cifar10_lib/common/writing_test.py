@@ -1,0 +1,33 @@
+"""Tests of writing: a file is replaced at once, or stays."""
+import os
+
+from cifar10_lib.common import writing
+from cifar10_lib.common.tf1 import tf
+
+
+class ReplacingTest(tf.test.TestCase):
+
+  def testAFileIsReplacedWhenAllIsWritten(self):
+    path = os.path.join(self.get_temp_dir(), 'file')
+    for content in 'one', 'two':
+      with writing.replacing(path, 'w') as file:
+        file.write(content)
+        file.flush()
+        self.assertEqual(os.path.exists(path), content == 'two')
+      with open(path) as file:
+        self.assertEqual(file.read(), content)
+
+  def testAFailureLeavesWhatWasThere(self):
+    path = os.path.join(self.get_temp_dir(), 'kept')
+    with open(path, 'wb') as file:
+      file.write(b'kept')
+    with self.assertRaisesRegex(OSError, 'full'), writing.replacing(path) as file:
+      file.write(b'half')
+      raise OSError('full')
+    with open(path, 'rb') as file:
+      self.assertEqual(file.read(), b'kept')
+    self.assertFalse(os.path.exists(path + '.new'))
+
+
+if __name__ == '__main__':
+  tf.test.main()
