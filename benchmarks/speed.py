@@ -3,8 +3,12 @@
   python benchmarks/speed.py --data_dir cifar10_data/ --out speed/
 
 Runs the programs in turn for several rounds, each in its own process. It prints a table of medians
-and ranges, then ratios. The machine should be otherwise idle. Machines differ and drift, so only
-the ratios carry over to another machine. Programs whose libraries are not installed are skipped.
+and ranges, then ratios, and writes a line of JSON for each run to speed.jsonl in --out. The machine
+should be otherwise idle. Machines differ and drift, so only the ratios carry over to another
+machine. Programs whose libraries are not installed are skipped. The table and the picture of
+docs/speed.md come from the stored runs:
+
+  python benchmarks/speed.py --runs=benchmarks/results/speed.jsonl --out=docs
 """
 import json
 import os
@@ -20,7 +24,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) 
 from absl import flags  # noqa: E402
 
 import cifar10  # noqa: E402
-from benchmarks import chart  # noqa: E402
+from benchmarks import chart, runs  # noqa: E402
 from cifar10_lib.common import programs  # noqa: E402
 from cifar10_lib.common.programs import Failure  # noqa: E402
 from cifar10_lib.network import precision  # noqa: E402
@@ -30,6 +34,7 @@ PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers')
 PARTS = ('training', 'input', 'evaluation')
 COLUMNS = [('training', 'images/s'), ('input', 'images/s'), ('evaluation', 'images/s'),
            ('training', 'first step s'), ('training', 'peak MiB')]
+SHARE = "input: share of a step's processor time"
 
 
 def define_flags():
@@ -38,6 +43,7 @@ def define_flags():
   flags.DEFINE_integer('rounds', 3, 'Number of runs of each program.', lower_bound=1)
   flags.DEFINE_integer('warmup', 50, 'Steps before timing starts.', lower_bound=10)
   flags.DEFINE_integer('steps', 250, 'Number of timed steps.', lower_bound=10)
+  flags.DEFINE_string('runs', None, 'File of stored runs to show, instead of measuring.')
   flags.DEFINE_string('torch_python', sys.executable, 'The Python interpreter that has PyTorch.')
   flags.adopt_module_key_flags(cifar10)
 
@@ -120,22 +126,36 @@ def measure(program, part, data_dir, warmup, steps, torch_python=sys.executable,
   return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def measure_all(programs, options):
+def measure_all(programs, options, path):
   """Runs all programs in turn, round by round.
 
+  Args:
+    programs: list of Program.
+    options: the flags.
+    path: file that gets a line of JSON for each run.
+
   Returns:
-    A dict from (name, part) to a list of dicts, one for each round.
+    As `read` does.
   """
-  results = {}
   for number in range(options.rounds):
     for part in PARTS:
       for program in programs:
         if part in program.parts:
           result = measure(program, part, options.data_dir, options.warmup, options.steps,
                            options.torch_python)
-          results.setdefault((program.name, part), []).append(result)
+          with open(path, 'a', encoding='utf-8') as file:
+            json.dump({'program': program.name, 'part': part, 'round': number + 1, **result}, file)
+            file.write('\n')
           print('round %d %-10s %-38s %8.0f images/s' % (number + 1, part, program.name,
                                                          result['images/s']), flush=True)
+  return read(path)
+
+
+def read(path):
+  """Returns stored runs: a dict from (name, part) to a list of dicts, one for each round."""
+  results = {}
+  for line in runs.read_lines(path):
+    results.setdefault((line['program'], line['part']), []).append(line)
   return results
 
 
@@ -155,12 +175,22 @@ def cell(numbers):
 
 def table(results, programs):
   """Returns medians and ranges as a Markdown table."""
-  lines = ['| | ' + ' | '.join('%s: %s' % column for column in COLUMNS) + ' |',
-           '| --- ' * (len(COLUMNS) + 1) + '|']
+  lines = ['| | ' + ' | '.join(['%s: %s' % column for column in COLUMNS] + [SHARE]) + ' |',
+           '| --- ' * (len(COLUMNS) + 2) + '|']
   for program in programs:
     cells = [cell(values(results, program.name, *column)) for column in COLUMNS]
-    lines.append('| %s | %s |' % (program.name, ' | '.join(cells)))
+    lines.append('| %s | %s | %s |' % (program.name, ' | '.join(cells),
+                                       input_share(results, program.name)))
   return '\n'.join(lines)
+
+
+def input_share(results, name):
+  """Returns the processor time of the input by that of training, for a picture, as text."""
+  of_input, of_training = (values(results, name, part, 'processor ms')
+                           for part in ('input', 'training'))
+  if not of_input or not of_training:
+    return '-'
+  return f'{statistics.median(of_input) / statistics.median(of_training):.1%}'
 
 
 def ratios(results, programs):
@@ -206,23 +236,29 @@ def present(programs, torch_python):
   return there
 
 
-def main(argv):
-  del argv
+def measured():
+  """Measures the programs that are installed; returns what `read` does."""
   cifar10.maybe_download_and_extract()
-  os.makedirs(FLAGS.out, exist_ok=True)
   sixteen_bits = SIXTEEN_BITS if precision.compute_dtype(True) != 'float32' else []
   programs = present(PROGRAMS + sixteen_bits, FLAGS.torch_python)
   limits = [measure(LIMIT, 'training', FLAGS.data_dir, 0, 1)]
-  results = measure_all(programs, FLAGS)
+  results = measure_all(programs, FLAGS, os.path.join(FLAGS.out, 'speed.jsonl'))
   limits.append(measure(LIMIT, 'training', FLAGS.data_dir, 0, 1))
-  with open(os.path.join(FLAGS.out, 'speed.json'), 'w') as file:
-    json.dump([[*key, numbers] for key, numbers in results.items()], file)
   print('\n%d cores, %s, Python %s' % (os.cpu_count(), platform.machine(),
                                        platform.python_version()))
   print('Products of matrices: %.0f to %.0f GFLOP/s, %.0f images/s of training if plain sums were '
         'all of it; memory: %.1f GB/s.\n' % (
             min(limit['GFLOP/s'] for limit in limits), max(limit['GFLOP/s'] for limit in limits),
             max(limit['images/s'] for limit in limits), max(limit['GB/s'] for limit in limits)))
+  return results
+
+
+def main(argv):
+  del argv
+  os.makedirs(FLAGS.out, exist_ok=True)
+  results = read(FLAGS.runs) if FLAGS.runs else measured()
+  names = {name for name, _ in results}
+  programs = [program for program in PROGRAMS + SIXTEEN_BITS if program.name in names]
   print(table(results, programs))
   print('\nThis project by each of the others:\n' + ratios(results, programs))
   path = os.path.join(FLAGS.out, 'speed.png')

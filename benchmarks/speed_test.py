@@ -6,7 +6,7 @@ import os
 import tempfile
 import types
 
-from benchmarks import growth, speed, step_profile
+from benchmarks import growth, speed, speed_parts, step_profile
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import records, sample
@@ -26,16 +26,19 @@ class SpeedTest(tf.test.TestCase):
     options = types.SimpleNamespace(rounds=1, data_dir=self.data_dir, warmup=10, steps=10,
                                     torch_python='none')
     with contextlib.redirect_stdout(io.StringIO()) as out:
-      results = speed.measure_all(programs, options)
+      path = os.path.join(self.directory, 'speed.jsonl')
+      results = speed.measure_all(programs, options, path)
     self.assertCountEqual(results, [(speed.PROJECT, 'training'), (speed.PROJECT, 'input'),
                                     (speed.TUTORIAL, 'input')])
     for numbers in results.values():
       self.assertGreater(numbers[0]['images/s'], 0)
       self.assertGreater(numbers[0]['peak MiB'], 100)
+      self.assertGreater(numbers[0]['processor ms'], 0)
     self.assertLen(out.getvalue().splitlines(), 3)
     rows = speed.table(results, programs).splitlines()
     self.assertLen(rows, 4)
-    self.assertEqual(rows[3].count('| -'), 4)  # the tutorial's row has only the input
+    self.assertEqual(rows[3].count('| -'), 5)  # the tutorial's row has only the input
+    self.assertRegex(rows[2], r'\| [0-9.]+% \|$')
     path = os.path.join(self.directory, 'speed.png')
     speed.draw(results, programs, path)
     with open(path, 'rb') as file:
@@ -50,6 +53,15 @@ class SpeedTest(tf.test.TestCase):
     self.assertEqual([line.split()[-1] for line in lines], ['2.00', '0.50', '0.80'])
     self.assertEqual(speed.cell([90, 1000, 100]), '100 (90-1,000)')
     self.assertEqual(speed.cell([]), '-')
+
+  def testInputIsAShareOfTrainingsProcessorTime(self):
+    lines = [('training', 2.0), ('input', 0.3), ('training', 4.0), ('input', 0.1),
+             ('training', 1.0), ('input', 0.2)]
+    path = os.path.join(self.directory, 'runs.jsonl')
+    with open(path, 'w') as file:
+      for part, processor in lines:
+        print('{"program": "p", "part": "%s", "processor ms": %f}' % (part, processor), file=file)
+    self.assertEqual(speed.input_share(speed.read(path), 'p'), '10.0%')
 
   def testFailingPeerIsNamed(self):
     with self.assertRaisesRegex(Failure, "the tutorial's structure failed: .*Run it by"):
@@ -67,6 +79,24 @@ class SpeedTest(tf.test.TestCase):
     self.assertEqual(step_profile.table(total, 2.0).splitlines()[2:], [
         '| 90.0% | 90.00 | Conv2D | a |', '| 9.0% | 9.00 | Mul | b |',
         '| 1.0% | 1.00 | 1 others | |'])
+
+  def testPartsAreSortedByWhatTheySave(self):
+    lines = [{'left out': name, 'dtype': dtype, 'ms a step': ms}
+             for name, dtype, values in (
+                 ('all shortcuts', 'float32', (50, 40, 60)), ('a', 'float32', (60, 50, 90)),
+                 ('b', 'float32', (100, 100, 100)), ('all shortcuts', 'bfloat16', (20,)))
+             for ms in values]
+    self.assertEqual(speed_parts.table(lines).splitlines()[2:], [
+        '| b | float32 | 100.0 (100.0-100.0) | 2.00 |', '| a | float32 | 60.0 (50.0-90.0) | 1.20 |',
+        '| all shortcuts | float32 | 50.0 (40.0-60.0) | 1.00 |',
+        '| all shortcuts | bfloat16 | 20.0 (20.0-20.0) | 1.00 |'])
+
+  def testAllShortcutsCanBeLeftOut(self):
+    names = [more[-1] for _, more in speed_parts.VARIANTS.values() if more]
+    self.assertLen(names, 4)
+    result = speed.measure(speed.PROGRAMS[0], 'training', self.data_dir, 10, 10,
+                           more=['--without', ','.join(names)])
+    self.assertGreater(result['images/s'], 0)
 
   def testGrowthEnlargesDataAndDividesTime(self):
     large = growth.enlarge(self.data_dir, os.path.join(self.directory, 'large'))

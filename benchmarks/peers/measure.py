@@ -19,7 +19,7 @@ _scratch = []  # directories that `report` removes
 
 
 def arguments():
-  """Returns the parsed command line: part, data_dir, warmup, steps, dtype, batch_size."""
+  """Returns the parsed command line: part, data_dir, warmup, steps, dtype, batch_size, without."""
   parser = argparse.ArgumentParser()
   parser.add_argument('part', choices=PARTS)
   parser.add_argument('--data_dir', required=True)
@@ -28,6 +28,7 @@ def arguments():
   parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'])
   parser.add_argument('--batch_size', type=int, default=BATCH_SIZE,
                       help='pictures in a batch; only project.py uses it')
+  parser.add_argument('--without', default='', help='shortcuts to leave out, separated by commas; only project.py')
   return parser.parse_args()
 
 
@@ -47,16 +48,19 @@ def timed(step, begin, warmup, steps, batch_size=BATCH_SIZE):
     batch_size: pictures in a step.
 
   Returns:
-    A dict of 'first step s', seconds from `begin` to the end of the first step, and 'images/s'.
+    A dict of 'first step s', seconds from `begin` to the end of the first step, 'images/s', and
+    'processor ms': milliseconds of all processors for one picture.
   """
   step()
   first = time.perf_counter() - begin
   for _ in range(warmup):
     step()
-  since = time.perf_counter()
+  since, processor = time.perf_counter(), time.process_time()
   for _ in range(steps):
     step()
-  return {'first step s': first, 'images/s': steps * batch_size / (time.perf_counter() - since)}
+  pictures = steps * batch_size
+  return {'first step s': first, 'images/s': pictures / (time.perf_counter() - since),
+          'processor ms': 1e3 * (time.process_time() - processor) / pictures}
 
 
 def report(result):

@@ -15,9 +15,41 @@ import cifar10_train
 from benchmarks import runs
 from cifar10_lib.common import programs
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.network import precision
+from cifar10_lib.network import layers, precision, winograd
 
 LOG_STEPS = 10  # steps from one log line to the next, the trainer's default
+_session_config = precision.session_config  # as it is before `WITHOUT` replaces it
+
+
+def _plain_max_pool(x, name):
+  return tf.nn.max_pool2d(x, ksize=3, strides=2, padding='SAME', name=name)
+
+
+def _one_op_at_once(*args):
+  config = _session_config(*args)
+  config.inter_op_parallelism_threads = 1
+  return config
+
+
+# From the name of a shortcut to what takes its place: (module, function, plain function).
+WITHOUT = {
+    'Winograd gradients': (winograd, 'applies', lambda x, weights: False),
+    'pooled gradient': (layers, 'max_pool', _plain_max_pool),
+    'normalisation': (layers, 'lrn', tf.nn.lrn),
+    'two ops at once': (precision, 'session_config', _one_op_at_once),
+}
+
+
+class Log(io.StringIO):
+  """What a trainer prints, and the processor seconds of the process at each step's line."""
+
+  def __init__(self):
+    super().__init__()
+    self.processor = {}
+
+  def write(self, text):
+    self.processor.update(dict.fromkeys(runs.times(text), time.process_time()))
+    return super().write(text)
 
 
 def training(args):
@@ -28,12 +60,16 @@ def training(args):
       'cifar10_train.py', '--data_dir=' + args.data_dir, '--train_dir=' + measure.scratch(),
       '--max_steps=%d' % last, '--batch_size=%d' % args.batch_size,
       '--use_fp16=%s' % (args.dtype != 'float32')])
-  log, begin = io.StringIO(), time.time()
+  for name in filter(None, args.without.split(',')):
+    setattr(*WITHOUT[name])
+  log, begin = Log(), time.time()
   with contextlib.redirect_stdout(log):
     cifar10_train.train(cifar10_train.FLAGS)
   at = runs.times(log.getvalue())
   seconds = (at[last] - at[begin_step]) / (last - begin_step)
+  processor = (log.processor[last] - log.processor[begin_step]) / (last - begin_step)
   return {'first step s': at[1] - begin, 'images/s': args.batch_size / seconds,
+          'processor ms': 1e3 * processor / args.batch_size,
           'ms by step': {step: (at[step] - at[1]) / (step - 1) * 1e3 for step in at if step > 1}}
 
 
