@@ -28,7 +28,8 @@ def arguments():
   parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'])
   parser.add_argument('--batch_size', type=int, default=BATCH_SIZE,
                       help='pictures in a batch; only project.py uses it')
-  parser.add_argument('--without', default='', help='shortcuts to leave out, separated by commas; only project.py')
+  parser.add_argument('--without', default='',
+                      help='shortcuts to leave out, separated by commas; only project.py uses it')
   return parser.parse_args()
 
 
