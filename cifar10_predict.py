@@ -92,6 +92,22 @@ class Predictor:
     checkpoints.require_finite(self.path, result)
     return result
 
+  def likeliest(self, log_probabilities, count=3):
+    """Returns the `count` likeliest classes, of log probabilities float32 [K].
+
+    The result is a list of (name, probability), the likeliest first.
+    """
+    order = np.argsort(-log_probabilities, kind='stable')[:count]
+    return [(self.names[i], float(np.exp(log_probabilities[i]))) for i in order]
+
+  def name(self, path, count=3):
+    """Returns the `count` likeliest classes of the picture file at `path`, as `likeliest` does.
+
+    Raises Failure if the file cannot be read.
+    """
+    picture = self.shrink(picture_files.read(path))  # uint8 [32, 32, 3]
+    return self.likeliest(self.log_probabilities(picture[np.newaxis])[0], count)
+
 
 class Output:
   """Prints the checkpoint, predictions and failures, as text or, after the flag --json, as JSON."""
@@ -107,8 +123,7 @@ class Output:
 
   def add(self, path, log_probabilities):
     """Prints the likeliest classes of one picture; its log probabilities are float32 [K]."""
-    order = np.argsort(-log_probabilities, kind='stable')[:self._top_k]
-    likeliest = [(self._predictor.names[i], float(np.exp(log_probabilities[i]))) for i in order]
+    likeliest = self._predictor.likeliest(log_probabilities, self._top_k)
     if self._json:
       self._line(json.dumps({'file': path, 'step': self._predictor.step, 'predictions': [
           {'name': name, 'probability': probability} for name, probability in likeliest]}))

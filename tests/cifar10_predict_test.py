@@ -134,6 +134,10 @@ class PredictTest(testing.SampleTestCase):
         '%s: %s %.3f' % (os.path.join(self.photos, '%02d.png' % int(index)), name, float(share))
         for index, _, name, share in rows])
     self.assertGreater(len({row[2] for row in rows}), 1)  # else a constant prediction would pass
+    (name, probability), *others = cifar10_predict.Predictor(self.checkpoint).name(
+        os.path.join(self.photos, '03.png'), count=2)  # from Python, without flags
+    self.assertEqual((name, '%.3f' % probability, len(others)),
+                     (rows[3][2], '%.3f' % float(rows[3][3]), 1))
 
   def testViewsAndWeightsMatchEvaluation(self):
     for changes in {'views': '2'}, {'weights': 'raw'}:
