@@ -158,18 +158,21 @@ def attempt(options, cluster, target, replicas, signals, chief=None):
 
   Raises:
     One of distributed.lost(): a task is gone.
+    Failure: a parameter server is about to end; the chief has saved.
   """
   with tf.Graph().as_default():
     step, loss, synchronous = build(options, cluster, replicas)
     if signals.number:  # creating and saving the variables would take seconds
       return
     session_hooks = run.step_hooks(options, signals, step, loss, cifar10.accuracy(), replicas or 1)
-    restore, saving = None, contextlib.nullcontext()
+    restore, saving, leaving = None, contextlib.nullcontext(), None
     if cluster.is_chief:
       saver = checkpoints.build_saver(options.keep_checkpoints)
       restore = transfer.starter(options.train_dir, saver, chief and chief.source)
       session_hooks += _chief_hooks(options, tf.train.Scaffold(saver=saver))
       saving = chief.rescue.using(session_hooks[-1]) if chief else saving
+      leaving = distributed.LeavingHook(cluster)
+      session_hooks.append(leaving)
     creator = distributed.SessionCreator(target, _config(options, cluster), restore,
                                          options.connect_timeout_secs, signals)
     if synchronous:
@@ -178,6 +181,8 @@ def attempt(options, cluster, target, replicas, signals, chief=None):
     with tf.train.MonitoredSession(creator, session_hooks, run.GRACE_SECONDS) as session, saving:
       while not session.should_stop():
         session.run(step)
+    if leaving:
+      leaving.require_all(target)
 
 
 def _work(options, cluster, target, signals, chief=None):

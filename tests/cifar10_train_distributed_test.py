@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import types
+from concurrent import futures
 from unittest import mock
 
 import numpy as np
@@ -21,9 +22,12 @@ import cifar10
 import cifar10_eval
 import cifar10_train
 import cifar10_train_distributed as program
+from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import sample
-from cifar10_lib.training import checkpoints, clusters, local_cluster, trainer_files
+from cifar10_lib.training import (
+    checkpoints, clusters, distributed, local_cluster, trainer_files,
+)
 from tests import testing
 
 PROGRAM = os.path.abspath(program.__file__)
@@ -247,6 +251,32 @@ class HangingStepTest(testing.TrainerTestCase):
     self.assertEqual(_tensors(self.train_dir)['global_step'], 3)
     self.assertEqual(trainer_files.read_status(self.train_dir)['state'], 'stopped')
     self.assertTrue(os.path.exists(checkpoints.find_latest(self.train_dir) + '.meta'))
+
+
+class LeavingServerTest(testing.TrainerTestCase):
+
+  def testTheChiefSavesBeforeAServerEnds(self):
+    """A signal comes to the server alone, which holds the variables. Both run in this process."""
+    addresses = local_cluster.free_addresses({'ps': 1, 'worker': 1})
+    server, chief = (clusters.Cluster(addresses, job, 0) for job in ('ps', 'worker'))
+    targets = [tf.train.Server(tf.train.ClusterSpec(addresses), *task.task).target
+               for task in (server, chief)]
+    signals = types.SimpleNamespace(number=None)
+    flags = dict(data_dir=self.data_dir, train_dir=self.train_dir, batch_size=4, log_frequency=1,
+                 save_checkpoint_secs=None, save_checkpoint_steps=10**6)
+    with contextlib.redirect_stdout(io.StringIO()) as out, \
+         futures.ThreadPoolExecutor() as threads:
+      serving = threads.submit(distributed.serve, server, targets[0], WAIT_SECONDS, signals, 60)
+      training = threads.submit(program.attempt, _options(**flags), chief, targets[1], 1,
+                                types.SimpleNamespace(number=None))
+      while ': step 3, loss' not in out.getvalue() and not training.done():
+        time.sleep(0.1)
+      signals.number = signal.SIGTERM
+      with self.assertRaisesRegex(Failure, 'ps 0 was told to end, so training has saved'):
+        training.result(WAIT_SECONDS)
+      self.assertEqual(serving.result(WAIT_SECONDS), 128 + signal.SIGTERM)
+    last = int(re.findall(r': step (\d+), loss', out.getvalue())[-1])
+    self.assertEqual(_tensors(self.train_dir)['global_step'], last)
 
 
 class ClusterTest(testing.TrainerTestCase):

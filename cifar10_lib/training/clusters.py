@@ -198,7 +198,8 @@ def _watch(cluster, tasks, seconds, signals, grace_seconds, save, done):
         seen[task] = time.monotonic()
       elif time.monotonic() - seen[task] > seconds and not done.is_set():
         _end('Error: %s at %s has been away for %g seconds. Start it again, then this task.'
-             % (name(task), cluster.address(task), seconds), 1)
+             % (name(task), cluster.address(task), seconds), 1,
+             save if task[0] != 'ps' else None)  # the variables are on the parameter servers
     if signals.number:
       signalled = signalled or time.monotonic()
       if time.monotonic() - signalled > grace_seconds and not done.is_set():
@@ -216,7 +217,8 @@ def watching(cluster, tasks, seconds, signals, grace_seconds, save=None):
     seconds: longest time that one of them may be out of reach.
     signals: what `stopping.catch_signals` yields.
     grace_seconds: longest time that a step may take after a signal.
-    save: function to call in a thread before the process ends because of that; it has SAVE_SECONDS.
+    save: function to call in a thread before the process ends because of a signal, or because a
+      worker is out of reach; it has SAVE_SECONDS.
   """
   done = threading.Event()
   threading.Thread(target=_watch, args=(cluster, tasks, seconds, signals, grace_seconds, save,

@@ -88,25 +88,26 @@ class ReachTest(tf.test.TestCase):
     program = '''
 import signal, sys, time, types
 from cifar10_lib.training import clusters
-cluster = clusters.Cluster({'ps': [sys.argv[1]], 'worker': ['x:1']}, 'worker', 0)
+cluster = clusters.Cluster({'ps': [sys.argv[1]], 'worker': [sys.argv[1], 'x:1']}, 'worker', 1)
 signals = types.SimpleNamespace(number=int(sys.argv[2]) or None)
 clusters.SAVE_SECONDS = 1
 save = {'none': None, 'saves': lambda: print('saved'), 'fails': lambda: 1 // 0,
         'hangs': lambda: time.sleep(100)}[sys.argv[3]]
-with clusters.watching(cluster, cluster.servers, 0.5, signals, 0.5, save):
+with clusters.watching(cluster, [(sys.argv[4], 0)], 0.5, signals, 0.5, save):
   time.sleep(100)
 '''
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(clusters.__file__))))
     late = '^The step did not end within 0.5 seconds.\n'
     with listening() as answering:
-      for address, number, save, code, out, error in (
-          (unused(), 0, 'saves', 1, '', 'ps 0 at .* has been away for 0.5'),
-          (answering, 15, 'none', 143, '', late + '$'),
-          (answering, 2, 'saves', 130, 'saved\n', late + '$'),
-          (answering, 15, 'fails', 143, '', late + 'Error: [^\n]*zero\n$'),
-          (answering, 15, 'hangs', 143, '', late + '$')):
+      for address, number, save, job, code, out, error in (
+          (unused(), 0, 'saves', 'ps', 1, '', 'ps 0 at .* has been away for 0.5'),
+          (unused(), 0, 'saves', 'worker', 1, 'saved\n', 'worker 0 at .* has been away for 0.5'),
+          (answering, 15, 'none', 'ps', 143, '', late + '$'),
+          (answering, 2, 'saves', 'ps', 130, 'saved\n', late + '$'),
+          (answering, 15, 'fails', 'ps', 143, '', late + 'Error: [^\n]*zero\n$'),
+          (answering, 15, 'hangs', 'ps', 143, '', late + '$')):
         done = subprocess.run(
-            [sys.executable, '-c', program, address, str(number), save], cwd=root,
+            [sys.executable, '-c', program, address, str(number), save, job], cwd=root,
             capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual((done.returncode, done.stdout), (code, out))
         self.assertRegex(done.stderr, error)

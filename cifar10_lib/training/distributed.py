@@ -218,19 +218,45 @@ def is_no_lost_session(record):
 
 
 # A parameter server ends after its workers. Each worker reports its end to a queue on each server.
+# A server that a signal ends reports this in another queue, and stays until the chief has saved.
 
 
-def _ended_queue(index):
-  """Returns the queue of parameter server `index`, bool []: True for the chief's end."""
+def _queue(name, index):
+  """Returns a queue of parameter server `index`, bool []. In 'ended', True is the chief's end."""
   with tf.device('/job:ps/task:%d' % index):
-    return tf.FIFOQueue(1000, [tf.bool], [[]], shared_name='ended')
+    return tf.FIFOQueue(1000, [tf.bool], [[]], shared_name=name)
+
+
+class LeavingHook(SessionRunHook):
+  """Stops the chief, which then saves, once a parameter server has been told to end."""
+
+  def __init__(self, cluster):
+    """Adds ops to the graph."""
+    self._cluster, self._leaving = cluster, None
+    self._sizes = [_queue('leaving', index).size() for _, index in cluster.servers]
+
+  def before_run(self, run_context):
+    return tf.train.SessionRunArgs(self._sizes)
+
+  def after_run(self, run_context, run_values):
+    for server, size in zip(self._cluster.servers, run_values.results, strict=True):
+      if size:
+        self._leaving = server
+        run_context.request_stop()
+
+  def require_all(self, target):
+    """Raises Failure if a server is about to end, and tells the servers that the chief ends."""
+    if self._leaving:
+      report_end(self._cluster, target)
+      raise Failure('%s was told to end, so training has saved and stopped. Start both again.'
+                    % clusters.name(self._leaving))
 
 
 def report_end(cluster, target):
   """Reports this worker's end to every parameter server that can be reached."""
   for server in cluster.servers:
     with tf.Graph().as_default(), contextlib.suppress(tf.errors.OpError):
-      report = _ended_queue(server[1]).enqueue([cluster.is_chief])
+      report = _queue('ended', server[1]).enqueue([cluster.is_chief])
       with tf.Session(target, config=device_filters(server, cluster.task)) as session:
         session.run(report, options=tf.RunOptions(timeout_in_ms=5000))
 
@@ -238,25 +264,34 @@ def report_end(cluster, target):
 def serve(cluster, target, seconds, signals, grace_seconds):
   """Holds variables, as a parameter server, until all workers have ended; returns the exit code.
 
+  After a signal it ends with the chief, or after `grace_seconds`.
+
   Args:
     seconds: time that the chief may be out of reach.
-    grace_seconds: as for `clusters.watching`.
   """
-  running, give_up = len(cluster.workers), None
+  running, give_up, leaving = len(cluster.workers), None, False
   with tf.Graph().as_default():
-    ended = _ended_queue(cluster.index).dequeue()
+    ended = _queue('ended', cluster.index).dequeue()
+    leave = _queue('leaving', cluster.index).enqueue([True])
     clusters.wait_for(cluster, [cluster.chief], seconds, signals)
     with tf.Session(target, config=device_filters(cluster.task)) as session, clusters.watching(
-        cluster, [cluster.chief], seconds, signals, grace_seconds):
+        cluster, [cluster.chief], seconds, signals, 2 * grace_seconds):
       while running and not (give_up and time.monotonic() > give_up):
-        if signals.number:
-          return 128 + signals.number
+        if signals.number and not leaving:
+          if not clusters.reachable(cluster.address(cluster.chief)):
+            break
+          session.run(leave)
+          leaving, give_up = True, time.monotonic() + grace_seconds
         try:
           chief_ended = session.run(ended, options=tf.RunOptions(timeout_in_ms=500))
         except tf.errors.DeadlineExceededError:
           continue
         running -= 1
+        if chief_ended and leaving:
+          break
         if chief_ended:
           give_up = time.monotonic() + END_SECONDS
+  if signals.number:
+    return 128 + signals.number
   print('Done.')
   return 0
