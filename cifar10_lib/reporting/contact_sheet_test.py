@@ -1,4 +1,8 @@
 """Tests for contact_sheet: pictures stand in their class's row, unchanged but for the zoom."""
+import os
+import subprocess
+import sys
+
 import numpy as np
 
 from cifar10_lib.common.tf1 import tf
@@ -7,6 +11,15 @@ from tests import pictures
 
 
 class ContactSheetTest(tf.test.TestCase):
+
+  def testMatplotlibDoesNotReportItsCache(self):
+    """As for a user whose home directory is not there, or cannot be written."""
+    code = ('from cifar10_lib.reporting import contact_sheet; import matplotlib; '
+            'print(matplotlib.get_configdir() is None)')
+    missing = os.path.join(self.create_tempfile().full_path, 'home')  # below a file
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True,
+                          env=dict(os.environ, MPLCONFIGDIR=missing))
+    self.assertEqual((done.stdout, done.stderr), ('False\n', ''))
 
   def cells(self, names, of_class, zoom):
     """Draws a sheet; returns its names' part, and the cells uint8 [K, COLUMNS, S, S, 3]."""

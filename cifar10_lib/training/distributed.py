@@ -115,6 +115,7 @@ class NewStepsHook(SessionRunHook):
 
 def last_written(directory):
   """Returns the highest step of a value in a directory's event files; -1 if there is none."""
+  tf.summary.FileWriterCache.get(directory).flush()  # an attempt before this one has written, too
   last = -1
   for path in glob.glob(os.path.join(glob.escape(directory), 'events.*')):
     with contextlib.suppress(tf.errors.DataLossError):  # truncated when its writer was killed

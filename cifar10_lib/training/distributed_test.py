@@ -25,6 +25,13 @@ class EventsTest(tf.test.TestCase):
         file.truncate(os.path.getsize(path) - 3)
     self.assertEqual(distributed.last_written(directory), 5)
 
+  def testLastWrittenCountsWhatThisProcessHasNotYetWrittenOut(self):
+    directory = os.path.join(self.get_temp_dir(), 'waiting')
+    writer = tf.summary.FileWriterCache.get(directory)
+    self.addCleanup(tf.summary.FileWriterCache.clear)
+    writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag='a', simple_value=1)]), 7)
+    self.assertEqual(distributed.last_written(directory), 7)
+
   def testOnlyNewStepsAreWritten(self):
     """A restore goes back to step 2, but the event files hold values up to step 5."""
     directory = os.path.join(self.get_temp_dir(), 'onward')
