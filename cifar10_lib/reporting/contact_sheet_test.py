@@ -16,7 +16,7 @@ class ContactSheetTest(tf.test.TestCase):
     """As for a user whose home directory is not there, or cannot be written."""
     code = ('from cifar10_lib.reporting import contact_sheet; import matplotlib; '
             'print(matplotlib.get_configdir() is None)')
-    missing = os.path.join(self.create_tempfile().full_path, 'home')  # below a file
+    missing = os.path.join(os.path.abspath(__file__), 'home')  # below a file
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True,
                           env=dict(os.environ, MPLCONFIGDIR=missing))
     self.assertEqual((done.stdout, done.stderr), ('False\n', ''))
