@@ -27,7 +27,8 @@ from cifar10_lib.reporting import report
 from cifar10_lib.training import checkpoints, run, trainer_files
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('eval_dir', '/tmp/cifar10_eval', 'Directory of events.')
+flags.DEFINE_string('eval_dir', '/tmp/cifar10_eval', 'Directory of events, and of confusion.png '
+                    'and mistakes.png, which show the latest scored checkpoint.')
 flags.DEFINE_enum('eval_data', 'test', ['test', 'train_eval', 'validation'],
                   'Score on the test file, on the training files, or on the part of these that '
                   '--validation_examples holds out.')
@@ -48,8 +49,8 @@ flags.DEFINE_string('confusion_csv', None, 'File for the confusion matrix of the
                     'checkpoint.')
 flags.DEFINE_string('predictions_csv', None, 'File for the predictions of the latest scored '
                     'checkpoint: index, label, prediction, probability.')
-flags.DEFINE_string('mistakes_png', None, 'File for a drawing of the mistakes that the latest '
-                    'scored checkpoint is surest of.')
+flags.DEFINE_string('mistakes_png', None, 'Another file for the drawing of mistakes that '
+                    '--eval_dir holds.')
 flags.adopt_module_key_flags(cifar10)
 # `options` below are the parsed flags, or anything with their names as attributes.
 
@@ -107,7 +108,7 @@ class Evaluation:
 
 
 def score(evaluation, checkpoint, writer, options, note=''):
-  """Scores one checkpoint, prints a line that ends with `note`, and writes events and CSV files.
+  """Scores one checkpoint, prints a line that ends with `note`, and writes what it has found.
 
   `checkpoint` is a path without '.index', `writer` a tf.summary.FileWriter. Returns report.Scores;
   None if the checkpoint is damaged, or has vanished: a trainer keeps only the latest few.
@@ -130,16 +131,18 @@ def score(evaluation, checkpoint, writer, options, note=''):
   print('%s: precision @ 1%s = %.3f (%d/%d) at step %d, mean loss = %.3f%s'
         % (datetime.datetime.now(), label, correct / total, correct, total, scores.step,
            scores.loss, note), flush=True)
-  writer.add_summary(report.summary(scores, names, evaluation.pictures, label), scores.step)
+  drawn = report.draw(scores, names, evaluation.pictures)
+  writer.add_summary(report.summary(scores, names, drawn, label), scores.step)
   status = trainer_files.read_status(os.path.dirname(checkpoint))
   report.add_hyper_parameters(writer, status, scores.step, label)  # one row with the precision
   writer.flush()
+  report.write_drawings(options.eval_dir, drawn)
   if options.confusion_csv:
     report.write_confusion(options.confusion_csv, scores, names)
   if options.predictions_csv:
     report.write_predictions(options.predictions_csv, scores, names)
   if options.mistakes_png:
-    report.write_mistakes(options.mistakes_png, scores, names, evaluation.pictures)
+    report.write_mistakes(options.mistakes_png, drawn)
   return scores
 
 

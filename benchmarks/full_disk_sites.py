@@ -94,7 +94,7 @@ class _Scoring(Site):
 
 
 class Evaluation(_Scoring):
-  """Writes events of all checkpoints."""
+  """Writes events of all checkpoints, and drawings of the latest."""
   most = 3000
 
   def argv(self, disk):
@@ -103,6 +103,9 @@ class Evaluation(_Scoring):
   def check(self, disk):
     steps = attacks.event_steps(os.path.join(disk.path, 'eval'))
     assert max(steps[-1]) == 4, steps
+    for name in 'confusion.png', 'mistakes.png':
+      with Image.open(os.path.join(disk.path, 'eval', name)) as picture:
+        picture.load()
 
 
 class Tables(_Scoring):

@@ -1,6 +1,8 @@
 """Tests of evaluation, on a sample data set and checkpoints that the tests write."""
 import contextlib
 import csv
+import errno
+import glob
 import io
 import os
 import re
@@ -20,6 +22,7 @@ from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import records, sample
+from cifar10_lib.reporting import report
 from cifar10_lib.training import checkpoints, trainer_files
 from tests import evaluating
 from tests.evaluating import EMA, TEST_EXAMPLES, numpy_examples, numpy_logits
@@ -145,8 +148,25 @@ class EvalTest(evaluating.EvalTestCase):
     accuracy = confusion[9, 9] / confusion[9].sum()
     self.assertRegex(out, r'\nchecker +%.3f ' % accuracy)
     accuracies = {value.tag: value.simple_value for value in self.values()
-                  if value.tag.startswith('Accuracy/')}
-    self.assertAllClose(accuracies['Accuracy/checker'], accuracy)
+                  if value.tag.startswith('accuracy of one class/')}
+    self.assertAllClose(accuracies['accuracy of one class/checker'], accuracy)
+
+  def testDrawingsOfTheLatestCheckpointAreFiles(self):
+    for step in 3, 4:
+      self.save(step, seed=step)
+      self.evaluate()
+      self.assertCountEqual([name for name in os.listdir(self.eval_dir) if 'events' not in name],
+                            ['confusion.png', 'mistakes.png'])
+      shown = {value.tag: value.image.encoded_image_string
+               for path in glob.glob(os.path.join(self.eval_dir, 'events.*'))
+               for event in tf.train.summary_iterator(path) if event.step == step
+               for value in event.summary.value}
+      for tag, name in ('Confusion matrix', 'confusion.png'), ('Worst mistakes', 'mistakes.png'):
+        with open(os.path.join(self.eval_dir, name), 'rb') as file:
+          self.assertEqual(file.read(), shown[tag])
+    with mock.patch.object(report, 'write_drawings', side_effect=OSError(errno.ENOSPC, 'full')), \
+         self.assertRaisesRegex(Failure, 'Evaluation in .* failed: no space left on device. Free'):
+      self.evaluate()
 
   def testHyperParametersOfTheRunAreShown(self):
     self.save(3)

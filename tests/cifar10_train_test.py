@@ -335,10 +335,14 @@ class TrainTest(testing.TrainerTestCase):
     for step, tag in _events(self.train_dir):
       tags[tag].append(step)
     for tag in ('total_loss_1', 'total_loss__raw_', 'cross_entropy_1', 'learning_rate',
+                'At a glance/total_loss_1', 'At a glance/learning_rate', 'At a glance/accuracy',
                 'images/image/0', 'conv1/activations', 'conv1/sparsity',
                 'conv1/weights/gradients', 'input/record_queue/fullness'):
       self.assertEqual(tags[tag], [1, 3, 5], tag)
     self.assertEqual(tags['global_step/sec'], [3, 5])
+    self.assertLen([tag for tag in tags if tag.startswith('At a glance/')], 3)
+    for tag in 'total_loss_1', 'learning_rate', 'accuracy':
+      self.assertEqual(_values(self.train_dir, 'At a glance/' + tag), _values(self.train_dir, tag))
     self.assertLen([tag for tag in tags if tag.startswith('images/')], 10)
     graphs = [tf.GraphDef.FromString(event.graph_def) for event in _events_of(self.train_dir)
               if event.HasField('graph_def')]

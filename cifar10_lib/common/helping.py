@@ -12,8 +12,7 @@ GROUPS = {
     'Network and training': ('train_dir', 'recipe', 'max_steps', 'batch_size', 'learning_rate',
                              'init_from', 'use_fp16'),
     'Several devices': ('num_gpus', 'local', 'sync'),
-    'Checkpoints and results': ('checkpoint_dir', 'eval_dir', 'run_once', 'views', 'confusion_csv',
-                                'mistakes_png'),
+    'Checkpoints and results': ('checkpoint_dir', 'eval_dir', 'run_once', 'views', 'confusion_csv'),
     'Pictures': ('top_k', 'json', 'export'),
 }
 

@@ -1,5 +1,6 @@
 """Tests of writing: a file is replaced at once, or stays."""
 import os
+import tempfile
 
 from cifar10_lib.common import writing
 from cifar10_lib.common.tf1 import tf
@@ -16,6 +17,20 @@ class ReplacingTest(tf.test.TestCase):
         self.assertEqual(os.path.exists(path), content == 'two')
       with open(path) as file:
         self.assertEqual(file.read(), content)
+
+  def testTwoWritersOfASharedFile(self):
+    path = os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), 'file')
+    with writing.replacing(path, 'w', shared=True) as one:
+      one.write('the longer one')
+      with writing.replacing(path, 'w', shared=True) as other:
+        other.write('other')
+      with open(path) as file:
+        self.assertEqual(file.read(), 'other')
+    with open(path) as file:
+      self.assertEqual(file.read(), 'the longer one')
+    with self.assertRaises(KeyboardInterrupt), writing.replacing(path, shared=True):
+      raise KeyboardInterrupt
+    self.assertEqual(os.listdir(os.path.dirname(path)), ['file'])
 
   def testAFailureLeavesWhatWasThere(self):
     path = os.path.join(self.get_temp_dir(), 'kept')

@@ -17,7 +17,7 @@ SMALL, LARGE = 7, 12  # inches
 NUMBER_PIXELS = 35  # width of a cell that has room for its number: '1000' in 8 points takes 28
 NAME_POINTS, LEAST_POINTS = 10, 5  # font size of names: at most, at least
 LONGEST = 24  # columns of a name; a longer one is cut
-LONGEST_OF_MISTAKE = 12
+PICTURE, CAPTION_POINTS = 1.5, 7  # inches for a mistake, at least; font size of its caption
 # Families of fonts for characters that matplotlib's own fonts lack: the first one found serves.
 OTHER_FONTS = ('Noto Sans CJK', 'Noto Serif CJK', 'WenQuanYi', 'Source Han', 'Droid Sans Fallback',
                'PingFang', 'Hiragino', 'Heiti', 'Microsoft YaHei', 'SimHei', 'SimSun', 'Yu Gothic',
@@ -91,12 +91,16 @@ def confusion_matrix(scores, names):
 def mistakes(scores, names, pictures, numbers):
   """Draws wrongly predicted pictures, with true and predicted class and its probability.
 
+  The drawing is as large as the longest name needs.
+
   Args:
     pictures: uint8 [M, H, W, 3].
     numbers: int [M], the numbers of the pictures in `scores`.
   """
   rows = max(1, -(-len(numbers) // COLUMNS))
-  names, families = _drawable(names, LONGEST_OF_MISTAKE)
+  names, families = _drawable(names, LONGEST)
+  caption = 'predicted %s 0.99' % max(names, key=texts.width)
+  side = max(PICTURE, texts.width(caption) * CAPTION_POINTS * LETTER / 72)  # inches
 
   def draw(figure):  # one set of axes for all pictures: one for each takes five times as long
     axes = figure.add_axes((0, 0, 1, 1))
@@ -108,6 +112,6 @@ def mistakes(scores, names, pictures, numbers):
       axes.text(column + 0.5, row + 0.22, '#%d %s\npredicted %s %.2f' % (
           number, names[scores.labels[number]], names[prediction],
           np.exp(scores.log_probabilities[number, prediction])), ha='center', family=families,
-          fontsize=7)  # 'predicted automobile 0.99' just fits
+          fontsize=CAPTION_POINTS)
     axes.set(xlim=(0, COLUMNS), ylim=(rows, 0), aspect='auto')  # imshow changes all three
-  return _png((7.5, 1.65 * rows), draw)
+  return _png((COLUMNS * side, 1.1 * side * rows), draw)

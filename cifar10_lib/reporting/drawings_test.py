@@ -105,7 +105,20 @@ class DrawingsTest(tf.test.TestCase):
     self.assertGreater(labels[0].get_window_extent().x0, 0)
     pictures = np.zeros([1, 4, 4, 3], np.uint8)
     _, axes = self._drawn(lambda: drawings.mistakes(_scores(), names, pictures, [1]))
-    self.assertEqual(axes.texts[0].get_text(), '#1 a dog of a …\npredicted WWWWWWWWWWW… 0.80')
+    self.assertEqual(axes.texts[0].get_text(),
+                     '#1 a dog of a very long na…\npredicted %s… 0.80' % ('W' * 23))
+
+  def testMistakesAreAsLargeAsTheirNames(self):
+    """Kinds of one thing differ at the end of their names, so the captions need all of them."""
+    names = ['automobile upside down', 'automobile turned left', 'a']
+    pictures = np.zeros([2, 4, 4, 3], np.uint8)
+    (width, height), axes = self._drawn(
+        lambda: drawings.mistakes(_scores(), names, pictures, [1, 2]))
+    self.assertBetween(width, 1000, 1200)
+    self.assertAllClose(height, width * 1.1 / drawings.COLUMNS, atol=1)
+    first, second = (text.get_window_extent() for text in axes.texts)
+    self.assertGreater(first.x0, 0)
+    self.assertLess(first.x1, second.x0)
 
   def testOtherScripts(self):
     """Fonts that lack a character give 'class 1'; an installed font that has it is used."""

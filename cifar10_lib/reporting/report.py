@@ -3,8 +3,9 @@
   Scores                predictions, accuracies, the confusion matrix
   table                 the accuracy of each class and what it is confused with, as text
   write_confusion, write_predictions    CSV files
-  write_mistakes        the pictures of its most confident mistakes
-  summary               the same for TensorBoard, with the worst mistakes and a PR curve per class
+  draw                  the confusion matrix and the pictures of the most confident mistakes
+  write_drawings        PNG files of these
+  summary               the same for TensorBoard, with a precision-recall curve of each class
   hyper_parameters      what TensorBoard compares runs by
 
 `scores` is a Scores, `names` a list of str [K], the classes by label, and `label` a text for the
@@ -21,7 +22,7 @@ import numpy as np
 from cifar10_lib.common import writing
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
-from cifar10_lib.reporting import drawings, texts
+from cifar10_lib.reporting import drawings, summaries, texts
 
 MAX_MISTAKES = 25  # pictures in the drawing of the worst mistakes
 MAX_COLUMNS = 16  # classes; the confusion matrix of more is wider than a terminal
@@ -34,6 +35,11 @@ MAX_NAME = 30
 PR_THRESHOLDS = 201
 PR_POINTS = 8000
 PRECISION, LOSS = METRICS = ('Precision @ 1', 'Mean loss')  # tags
+ONE_CLASS = 'accuracy of one class'  # group of tags; capitals, as in 'Precision @ 1', come before
+CONFUSION_FILE, MISTAKES_FILE = 'confusion.png', 'mistakes.png'  # in the directory of the events
+# Hyper-parameters that TensorBoard shows first, in the order of their names, as it does with those
+# that differ between runs. Its table opens with five columns.
+FIRST_COLUMNS = ('recipe', 'learning_rate', 'batch_size', 'max_steps')
 
 
 class Scores(NamedTuple):
@@ -183,11 +189,36 @@ def write_predictions(path, scores, names):
         in enumerate(zip(scores.labels, scores.predictions, probabilities, strict=True)))
 
 
-def write_mistakes(path, scores, names, pictures):
-  """Draws the most confident mistakes into a PNG file; `pictures` is as for `summary`."""
+class Drawings(NamedTuple):
+  """What `draw` returns: PNG files as bytes."""
+  confusion: bytes
+  mistakes: bytes
+
+
+def draw(scores, names, pictures):
+  """Draws the confusion matrix and the most confident mistakes; returns Drawings.
+
+  `pictures` is a function from the numbers of pictures, int [M], to uint8 [M, H, W, 3].
+  """
   worst = scores.worst(MAX_MISTAKES)
+  return Drawings(drawings.confusion_matrix(scores, names),
+                  drawings.mistakes(scores, names, pictures(worst), worst))
+
+
+def write_drawings(directory, drawn):
+  """Writes Drawings as confusion.png and mistakes.png; raises OSError if it cannot.
+
+  Several evaluators may write there: each file is replaced at once.
+  """
+  for name, png in (CONFUSION_FILE, drawn.confusion), (MISTAKES_FILE, drawn.mistakes):
+    with writing.replacing(os.path.join(directory, name), shared=True) as file:
+      file.write(png)
+
+
+def write_mistakes(path, drawn):
+  """Writes the mistakes of Drawings as a PNG file."""
   with _replacing(path, 'wb') as file:
-    file.write(drawings.mistakes(scores, names, pictures(worst), worst))
+    file.write(drawn.mistakes)
 
 
 # For TensorBoard.
@@ -205,22 +236,20 @@ def _tags(names):
           for number, name in enumerate(plain)]
 
 
-def summary(scores, names, pictures, label=''):
-  """Returns a tf.Summary of the scores: scalars, drawings and precision-recall curves.
-
-  `pictures` is a function from the numbers of pictures, int [M], to uint8 [M, H, W, 3].
-  """
+def summary(scores, names, drawn, label=''):
+  """Returns a tf.Summary of the scores: scalars, Drawings and precision-recall curves."""
   from tensorboard.plugins.pr_curve import summary as pr_curve
-  values = [tf.Summary.Value(tag=PRECISION + label, simple_value=scores.right.mean()),
+  precision = scores.right.mean()
+  values = [tf.Summary.Value(tag=summaries.FIRST + PRECISION + label, simple_value=precision),
+            tf.Summary.Value(tag=PRECISION + label, simple_value=precision),
             tf.Summary.Value(tag=LOSS + label, simple_value=scores.loss)]
   tags = _tags(names)
   for tag, accuracy in zip(tags, scores.accuracies(), strict=True):
     if np.isfinite(accuracy):
-      values.append(tf.Summary.Value(tag='Accuracy%s/%s' % (label, tag), simple_value=accuracy))
-  worst = scores.worst(MAX_MISTAKES)
-  values += [_image('Confusion matrix' + label, drawings.confusion_matrix(scores, names)),
-             _image('Worst mistakes' + label,
-                    drawings.mistakes(scores, names, pictures(worst), worst))]
+      values.append(tf.Summary.Value(tag='%s%s/%s' % (ONE_CLASS, label, tag),
+                                     simple_value=accuracy))
+  values += [_image('Confusion matrix' + label, drawn.confusion),
+             _image('Worst mistakes' + label, drawn.mistakes)]
   merged = tf.Summary(value=values)
   probabilities = np.minimum(1, np.exp(scores.log_probabilities))  # rounding gives 1.0000001
   thresholds = min(PR_THRESHOLDS, PR_POINTS // len(names))
@@ -246,7 +275,8 @@ def hyper_parameters(values, run, label=''):
   types = {bool: api_pb2.DATA_TYPE_BOOL, str: api_pb2.DATA_TYPE_STRING,
            float: api_pb2.DATA_TYPE_FLOAT64}
   experiment = hparams.experiment_pb(
-      [api_pb2.HParamInfo(name=name, type=types[type(value)]) for name, value in known.items()],
+      [api_pb2.HParamInfo(name=name, type=types[type(value)], differs=name in FIRST_COLUMNS)
+       for name, value in known.items()],
       [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag + label)) for tag in METRICS])
   start = hparams.session_start_pb(known, group_name=run)
   # Bytes, because TensorBoard's Summary is another class. Joined, they parse as one Summary.

@@ -2,6 +2,7 @@
 import csv
 import io
 import os
+import tempfile
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,11 @@ ROWS = [('cat', .7, .2, .1),
 def _scores(rows=ROWS, step=7):
   labels = np.array([NAMES.index(row[0]) for row in rows], np.int32)
   return report.Scores(step, labels, np.log([row[1:] for row in rows]).astype(np.float32))
+
+
+def _black(numbers):
+  """Returns black pictures for `report.draw`."""
+  return np.zeros([len(numbers), 4, 4, 3], np.uint8)
 
 
 class ReportTest(tf.test.TestCase):
@@ -129,22 +135,34 @@ class ReportTest(tf.test.TestCase):
 
   def testMistakesAsAFile(self):
     path = os.path.join(self.get_temp_dir(), 'mistakes.png')
-    report.write_mistakes(path, _scores(), NAMES,
-                          lambda numbers: np.zeros([len(numbers), 4, 4, 3], np.uint8))
+    drawn = report.draw(_scores(), NAMES, _black)
+    report.write_mistakes(path, drawn)
     with Image.open(path) as picture:
       self.assertEqual(picture.format, 'PNG')
     with self.assertRaisesRegex(Failure, 'nowhere/mistakes.png cannot be written'):
-      report.write_mistakes(os.path.join(self.get_temp_dir(), 'nowhere', 'mistakes.png'),
-                            _scores(), NAMES, lambda numbers: np.zeros([3, 4, 4, 3], np.uint8))
+      report.write_mistakes(os.path.join(self.get_temp_dir(), 'nowhere', 'mistakes.png'), drawn)
+
+  def testDrawingsReplaceEarlierOnes(self):
+    directory = tempfile.mkdtemp(dir=self.get_temp_dir())
+    for step in 7, 8:
+      drawn = report.draw(_scores(step=step), NAMES, _black)
+      report.write_drawings(directory, drawn)
+    self.assertCountEqual(os.listdir(directory), ['confusion.png', 'mistakes.png'])
+    for name, png in ('confusion.png', drawn.confusion), ('mistakes.png', drawn.mistakes):
+      with open(os.path.join(directory, name), 'rb') as file:
+        self.assertEqual(file.read(), png)
+    with self.assertRaises(OSError):
+      report.write_drawings(os.path.join(directory, 'nowhere'), drawn)
 
   def _values(self, label=''):
     """Returns the values of the summary by tag."""
     requested = []
     def pictures(numbers):
       requested.extend(numbers)
-      return np.zeros([len(numbers), 4, 4, 3], np.uint8)
-    summary = report.summary(_scores(), NAMES, pictures, label)
+      return _black(numbers)
+    drawn = report.draw(_scores(), NAMES, pictures)
     self.assertEqual(requested, [3, 1, 5])
+    summary = report.summary(_scores(), NAMES, drawn, label)
     return {value.tag: value for value in summary.value}
 
   def testSummaryHasScalarsAndPictures(self):
@@ -152,8 +170,10 @@ class ReportTest(tf.test.TestCase):
     scalars = {tag: value.simple_value for tag, value in values.items()
                if value.HasField('simple_value')}
     self.assertAllClose(scalars, {
-        'Precision @ 1': 0.5, 'Mean loss': -np.mean(np.log([.7, .1, .4, .05, .6, .4])),
-        'Accuracy/cat': 0.5, 'Accuracy/dog': 0.5})  # no picture is a ship
+        'At a glance/Precision @ 1': 0.5, 'Precision @ 1': 0.5,
+        'Mean loss': -np.mean(np.log([.7, .1, .4, .05, .6, .4])),
+        'accuracy of one class/cat': 0.5, 'accuracy of one class/dog': 0.5})  # no picture is a ship
+    self.assertEqual(min(values), 'At a glance/Precision @ 1')  # TensorBoard sorts by code too
     for tag in 'Confusion matrix', 'Worst mistakes':
       image = values[tag].image
       picture = Image.open(io.BytesIO(image.encoded_image_string))
@@ -170,18 +190,18 @@ class ReportTest(tf.test.TestCase):
     names = ['n/a', 'n_a', 'a b', '$%', '猫', 'a b', '..']
     scores = report.Scores(1, np.arange(7, dtype=np.int32), np.log(np.eye(7) + 1e-9))
     tags = [value.tag for value in report.summary(
-        scores, names, lambda numbers: np.zeros([0, 4, 4, 3], np.uint8)).value]
+        scores, names, report.draw(scores, names, _black)).value]
     expected = ['n_a (class 0)', 'n_a (class 1)', 'a b (class 2)', '$%', '猫', 'a b (class 5)',
                 '..']
-    self.assertEqual([tag for tag in tags if tag.startswith('Accuracy/')],
-                     ['Accuracy/' + name for name in expected])
+    self.assertEqual([tag for tag in tags if tag.startswith('accuracy of one class/')],
+                     ['accuracy of one class/' + name for name in expected])
     self.assertEqual([tag for tag in tags if tag.startswith('Precision-recall/')],
                      ['Precision-recall/%s/pr_curves' % name for name in expected])
 
   def testEventsOfManyClassesStaySmall(self):
     scores = report.Scores(1, np.arange(256, dtype=np.int32), np.log(np.eye(256) + 1e-9))
-    summary = report.summary(scores, ['name %d' % i for i in range(256)],
-                             lambda numbers: np.zeros([0, 4, 4, 3], np.uint8))
+    names = ['name %d' % i for i in range(256)]
+    summary = report.summary(scores, names, report.draw(scores, names, _black))
     curves = [value for value in summary.value if value.tag.startswith('Precision-recall/')]
     self.assertLen(curves, 256)
     self.assertLess(sum(curve.ByteSize() for curve in curves), 250_000)
@@ -197,7 +217,8 @@ class ReportTest(tf.test.TestCase):
               for value in report.hyper_parameters(
                   {'rate': 1, 'seed': None, 'recipe': 'fast', 'use_fp16': True}, 'my run').value}
     shown = metadata.parse_experiment_plugin_data(values['_hparams_/experiment'])
-    self.assertEqual([info.name for info in shown.hparam_infos], ['rate', 'recipe', 'use_fp16'])
+    self.assertEqual([(info.name, info.differs) for info in shown.hparam_infos],
+                     [('rate', False), ('recipe', True), ('use_fp16', False)])
     self.assertEqual([info.name.tag for info in shown.metric_infos], ['Precision @ 1', 'Mean loss'])
     start = metadata.parse_session_start_info_plugin_data(values['_hparams_/session_start_info'])
     self.assertEqual(start.group_name, 'my run')

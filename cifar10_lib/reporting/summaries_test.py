@@ -28,6 +28,21 @@ class SummaryTest(tf.test.TestCase):
     self.assertEqual(list(shown), ['total_loss_1'])
     self.assertEqual(shown['total_loss_1'].simple_value, 3.0)
 
+  def testFirstScalarsAreShownTwice(self):
+    def add():
+      summaries.scalar('accuracy', tf.constant(1.0))
+      tf.summary.scalar('learning_rate', tf.constant(2.0))
+      summaries.scalar('other', tf.constant(3.0))
+      several = tf.raw_ops.ScalarSummary(tags=['total_loss_1', 'more'], values=[4.0, 5.0])
+      tf.add_to_collection(tf.GraphKeys.SUMMARIES, several)
+      tf.summary.image('images', tf.zeros([1, 4, 4, 3]))
+      with tf.name_scope('train'):
+        summaries.show_first()
+    shown = self._shown(add)
+    self.assertEqual({tag: value.simple_value for tag, value in shown.items()
+                      if tag.startswith(summaries.FIRST)},
+                     {'At a glance/accuracy': 1.0, 'At a glance/learning_rate': 2.0})
+
   def testHistogramsAcceptNonFiniteValues(self):
     shown = self._shown(lambda: summaries.histogram('x', tf.constant([np.nan, np.inf, 2.0])))
     self.assertEqual((shown['x'].histo.min, shown['x'].histo.max, shown['x'].histo.num), (0, 2, 3))

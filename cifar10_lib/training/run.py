@@ -18,7 +18,7 @@ from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import reason, tf
 from cifar10_lib.dataset import records, sample
 from cifar10_lib.network import precision
-from cifar10_lib.reporting import report
+from cifar10_lib.reporting import report, summaries
 from cifar10_lib.training import checkpoints, hooks, stopping, trainer_files, transfer
 
 GRACE_SECONDS = 10  # for threads to end after training; one may hang in a read
@@ -122,8 +122,10 @@ def step_hooks(options, signals, step, loss, accuracy, towers=1):
 def event_hooks(options, step):
   """Returns the hooks that write speed and summaries.
 
-  The function itself writes the graph and, at `step`, the hyper-parameters.
+  The function itself writes the graph and, at `step`, the hyper-parameters. It adds summaries to
+  the graph, which must be complete otherwise.
   """
+  summaries.show_first()
   writer = tf.summary.FileWriterCache.get(options.train_dir)
   report.add_hyper_parameters(writer, trainer_files.read_status(options.train_dir), step)
   return [tf.train.StepCounterHook(options.summary_steps, summary_writer=writer),
