@@ -1,6 +1,7 @@
 """Tests of writing: a file is replaced at once, or stays."""
 import os
 import tempfile
+import time
 
 from cifar10_lib.common import writing
 from cifar10_lib.common.tf1 import tf
@@ -31,6 +32,17 @@ class ReplacingTest(tf.test.TestCase):
     with self.assertRaises(KeyboardInterrupt), writing.replacing(path, shared=True):
       raise KeyboardInterrupt
     self.assertEqual(os.listdir(os.path.dirname(path)), ['file'])
+
+  def testWhatAKilledWriterLeftIsRemoved(self):
+    directory = tempfile.mkdtemp(dir=self.get_temp_dir())
+    now = time.time()
+    for name, age in ('file.1.new', 61), ('file.2.new', 0), ('other.1.new', 61), ('file', 61):
+      path = os.path.join(directory, name)
+      with open(path, 'w'):
+        os.utime(path, (now - age, now - age))
+    with writing.replacing(os.path.join(directory, 'file'), shared=True):
+      pass
+    self.assertCountEqual(os.listdir(directory), ['file', 'file.2.new', 'other.1.new'])
 
   def testAFailureLeavesWhatWasThere(self):
     path = os.path.join(self.get_temp_dir(), 'kept')
