@@ -8,7 +8,7 @@ The network knows small pictures of one thing in the middle. It always predicts 
 
   python cifar10_predict.py --export cifar10_model/ --checkpoint_dir cifar10_train/
 
-writes a SavedModel, which predicts without this project.
+writes a SavedModel, which predicts without this project: docs/export.md.
 """
 import functools
 import itertools
@@ -213,7 +213,9 @@ def main(argv):
     export.export(checkpoint, FLAGS.export,
                   functools.partial(build, views=views, num_classes=len(names)),
                   names, FLAGS.weights)
-    print('Wrote %s: %s as a SavedModel, for tf.saved_model.load.' % (FLAGS.export, checkpoint))
+    print('Wrote %s, the network of %s as a SavedModel, and %s, which takes image files. '
+          'docs/export.md shows how to load them.'
+          % (FLAGS.export, checkpoint, os.path.join(FLAGS.export, export.ENCODED)))
     return 0
   return predict(Predictor(checkpoint, FLAGS.weights, views), picture_files.find(argv[1:]), FLAGS)
 

@@ -35,6 +35,7 @@ from cifar10_lib.training import checkpoints  # noqa: E402
 # From the start to the signal, relative to an undisturbed run. Python itself, which takes 0.1 s to
 # start, answers SIGINT with a traceback: no program can prevent that.
 MOMENTS = (0.06, 1.2)
+EXPORTED = ['encoded', 'saved_model.pb', 'variables']  # names in the directory of a whole export
 
 
 def training(directory, program='cifar10_train', **flags):
@@ -119,12 +120,17 @@ def evaluation(directory):
 
 
 def _predictions(model):
-  """Returns what a SavedModel predicts for a few pictures: float32 [N, 10]."""
-  pictures = [[[[7 * (row + column) % 256] * 3 for column in range(32)] for row in range(32)]]
-  with tf.Graph().as_default(), tf.Session() as session:
-    signature = tf.saved_model.load(session, ['serve'], model).signature_def['serving_default']
-    return session.run(signature.outputs['probabilities'].name,
-                       {signature.inputs['images'].name: pictures}).tolist()
+  """Returns what both SavedModels of an export predict for a picture: two float32 [1, 10]."""
+  picture = [[[7 * (row + column) % 256] * 3 for column in range(32)] for row in range(32)]
+  found = []
+  for place, name in (model, 'images'), (os.path.join(model, 'encoded'), 'encoded'):
+    with tf.Graph().as_default(), tf.Session() as session:
+      fed = picture if name == 'images' else session.run(
+          tf.io.encode_png(tf.constant(picture, tf.uint8)))
+      signature = tf.saved_model.load(session, ['serve'], place).signature_def['serving_default']
+      found.append(session.run(signature.outputs['probabilities'].name,
+                               {signature.inputs[name].name: [fed]}).tolist())
+  return found
 
 
 def exporting(directory):
@@ -144,13 +150,13 @@ def exporting(directory):
       time.sleep(moment * whole)
       blow.strike(process, codes=[0])
     left = os.listdir(model) if os.path.exists(model) else []
-    if sorted(left) == ['saved_model.pb', 'variables']:
+    if sorted(left) == EXPORTED:
       assert _predictions(model) == expected, 'a wrong model'
       assert model in attacks.run(argv(model), code=1)
       return 'whole'
     attacks.run(argv(model))
-    assert _predictions(model) == expected and sorted(os.listdir(model)) == [
-        'saved_model.pb', 'variables'] and len(os.listdir(place)) == 1, left
+    assert _predictions(model) == expected and sorted(os.listdir(model)) == EXPORTED and len(
+        os.listdir(place)) == 1, left
     return 'unfinished' if left else 'nothing'
   return one_round
 

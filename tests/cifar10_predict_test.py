@@ -257,17 +257,19 @@ class PredictTest(testing.SampleTestCase):
     model = os.path.join(self.get_temp_dir(), 'model')
     code, out, _ = self._run('--export', model)
     self.assertEqual(code, 0)
-    self.assertIn('Wrote %s' % model, out[0])
+    self.assertRegex(out[0], '^Wrote %s, the network of .*model.ckpt-12 ' % model)
     script = textwrap.dedent('''
         import json, pathlib, sys
         import tensorflow as tf
         assert tf.executing_eagerly()
-        model = tf.saved_model.load(sys.argv[1])
         contents = [pathlib.Path(path).read_bytes() for path in sys.argv[2:]]
         pictures = tf.stack([tf.io.decode_png(content) for content in contents])
-        for name, fed in ('serving_default', {'images': pictures}), ('encoded', {
-            'encoded': tf.constant(contents)}):
-          out = model.signatures[name](**fed)
+        for place, name, fed in (sys.argv[1], 'images', pictures), (
+            sys.argv[1] + '/encoded', 'encoded', tf.constant(contents)):
+          model = tf.saved_model.load(place)
+          predict = model.signatures['serving_default']
+          assert predict(**{name: fed[:0]})['probabilities'].shape == [0, 10]
+          out = predict(**{name: fed})
           print(json.dumps([[[name.decode() for name in row] for row in out['names'].numpy()],
                             out['probabilities'].numpy().tolist()]))
         assert not [name for name in sys.modules if name.startswith('cifar10')]

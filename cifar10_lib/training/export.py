@@ -1,7 +1,9 @@
-"""Exports the network as a SavedModel, which other programs use without this project."""
+"""Exports the network as SavedModels, which other programs use without this project."""
 import contextlib
 import os
 import shutil
+
+import numpy as np
 
 from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
@@ -12,14 +14,8 @@ from cifar10_lib.training import checkpoints
 SIZE = records.HEIGHT  # height and width of the network's pictures, pixels
 UNFINISHED = 'export.unfinished'  # directory in that of the model, while it is written
 MODEL = 'saved_model.pb'  # makes a directory a SavedModel
-OURS = {UNFINISHED, MODEL, 'variables'}  # what an export that was killed may leave
-
-
-def _signature(inputs, log_probabilities, names):
-  """Returns a signature of the SavedModel; `inputs` is a dict of one name to the placeholder."""
-  likeliest, classes = tf.math.top_k(log_probabilities, len(names))  # [N, K]
-  return tf.saved_model.predict_signature_def(
-      inputs, {'names': tf.gather(tf.constant(names), classes), 'probabilities': tf.exp(likeliest)})
+ENCODED = 'encoded'  # directory in that of the model: the SavedModel that decodes files
+OURS = {UNFINISHED, MODEL, 'variables', ENCODED}  # what an export that was killed may leave
 
 
 def _decode(content):
@@ -31,8 +27,8 @@ def _decode(content):
 
 def _remove(directory):
   """Removes what an export has left that did not end."""
-  shutil.rmtree(os.path.join(directory, UNFINISHED), ignore_errors=True)
-  shutil.rmtree(os.path.join(directory, 'variables'), ignore_errors=True)
+  for name in OURS - {MODEL}:
+    shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
   with contextlib.suppress(OSError):
     os.remove(os.path.join(directory, MODEL))
 
@@ -75,19 +71,43 @@ def _filling(directory):
           os.rmdir(directory)
 
 
-def export(path, directory, log_probabilities, names, weights='ema'):
-  """Writes a SavedModel: the network with a checkpoint's weights, and the decoding of files.
+def _pictures():
+  """Returns the input of pictures: its placeholder, and what the network takes."""
+  images = tf.placeholder(tf.uint8, [None, SIZE, SIZE, 3], 'images')
+  return images, images
 
-  It has two signatures. 'serving_default' takes `images`, uint8 [N, 32, 32, 3]. 'encoded' takes
-  `encoded`, string [N], the bytes of PNG, JPEG, BMP or GIF files. N is at least 1. Both return
-  `names`, string [N, K], the likeliest class first, and their `probabilities`, float32 [N, K].
-  TensorFlow's decoders ignore EXIF and transparency; `picture_files.read` handles both.
+
+def _files():
+  """Returns the input of image files: its placeholder, and what the network takes."""
+  encoded = tf.placeholder(tf.string, [None], 'encoded')
+  return encoded, tf.map_fn(_decode, encoded, tf.uint8)
+
+
+def _predict(images, log_probabilities, names):
+  """Returns the outputs of a signature for uint8 [N, SIZE, SIZE, 3], where N may be 0."""
+  count = tf.shape(images)[0]
+  # oneDNN gives a convolution of no pictures a wrong shape, so that the next layer fails. The
+  # network then sees one black picture, and its prediction is cut off.
+  black = tf.constant(np.zeros([1, SIZE, SIZE, 3], np.uint8))
+  images = tf.concat([images, black[:1 - tf.minimum(count, 1)]], axis=0)  # [max(N, 1), ...]
+  likeliest, classes = tf.math.top_k(log_probabilities(images)[:count], len(names))  # [N, K]
+  return {'names': tf.gather(tf.constant(names), classes), 'probabilities': tf.exp(likeliest)}
+
+
+def export(path, directory, log_probabilities, names, weights='ema'):
+  """Writes the network with a checkpoint's weights as two SavedModels of one signature each.
+
+  The one in `directory` takes `images`, uint8 [N, 32, 32, 3]. It has only ops that TensorFlow Lite
+  and ONNX know. The one in `directory`/encoded takes `encoded`, string [N], the bytes of PNG, JPEG,
+  BMP or GIF files. N may be 0. Both return `names`, string [N, K], the likeliest class first, and
+  their `probabilities`, float32 [N, K]. The signature is named 'serving_default'. TensorFlow's
+  decoders ignore EXIF and transparency; `picture_files.read` handles both.
 
   Args:
     path: path of the checkpoint, without '.index'.
     directory: where to write; new, empty, or left by an export that did not end.
     log_probabilities: function that builds the network: from pictures, uint8 [N, 32, 32, 3], to
-      float32 [N, K].
+      float32 [N, K]. N is at least 1.
     names: list of str [K], the classes by label.
     weights: as for `checkpoints.saved_variables`.
 
@@ -95,16 +115,15 @@ def export(path, directory, log_probabilities, names, weights='ema'):
     Failure: the directory is not empty or cannot be written, or the checkpoint does not fit the
       network.
   """
-  with _filling(directory) as unfinished, tf.Graph().as_default():
-    tf.train.get_or_create_global_step()
-    images = tf.placeholder(tf.uint8, [None, SIZE, SIZE, 3], 'images')
-    encoded = tf.placeholder(tf.string, [None], 'encoded')
-    signatures = {'serving_default': _signature(
-        {'images': images}, log_probabilities(images), names)}
-    with tf.variable_scope(tf.get_variable_scope(), reuse=True):
-      decoded = tf.map_fn(_decode, encoded, tf.uint8)
-      signatures['encoded'] = _signature({'encoded': encoded}, log_probabilities(decoded), names)
-    with checkpoints.session(path, weights) as session:
-      builder = tf.saved_model.Builder(unfinished)
-      builder.add_meta_graph_and_variables(session, ['serve'], signatures)
-      builder.save()
+  with _filling(directory) as unfinished:
+    for place, build_input in (unfinished, _pictures), (os.path.join(unfinished, ENCODED), _files):
+      with tf.Graph().as_default():
+        tf.train.get_or_create_global_step()
+        fed, images = build_input()
+        signature = tf.saved_model.predict_signature_def(
+            {fed.op.name: fed}, _predict(images, log_probabilities, names))
+        with checkpoints.session(path, weights) as session:
+          builder = tf.saved_model.Builder(place)
+          builder.add_meta_graph_and_variables(
+              session, ['serve'], {'serving_default': signature})
+          builder.save()
