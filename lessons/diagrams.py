@@ -60,7 +60,7 @@ def network(graph):
                            f'{counts[layer]:,}' if layer in counts else '')
     axis.text(middle, -29, text, ha='center', va='top', fontsize=9)
   axis.set(xlim=(-24, STRIDE * len(LAYERS) - 14), ylim=(-60, 30), aspect='equal')
-  axis.set_title('yellow: layers with parameters; blue: layers without', fontsize=9)
+  axis.set_title('orange: layers with parameters; blue: layers without', fontsize=9)
   axis.axis('off')
   figure.tight_layout(pad=0.2)
 
@@ -111,9 +111,10 @@ def images(titles_and_images, height=4):
     titles_and_images: dict from title to image, float 0..1 or uint8, [H, W] or [H, W, 3].
   """
   count = len(titles_and_images)
-  axes = pyplot.subplots(1, count, figsize=(height * count, height), layout='constrained',
-                         squeeze=False)[1][0]
-  for axis, (title, image) in zip(axes, titles_and_images.items(), strict=True):
+  figure, axes = pyplot.subplots(1, count, figsize=(height * count, height), layout='constrained',
+                                 squeeze=False)
+  figure.get_layout_engine().set(wspace=0.08)  # wider than the lines between `tiles`
+  for axis, (title, image) in zip(axes[0], titles_and_images.items(), strict=True):
     axis.imshow(image, cmap='gray', interpolation='nearest')
     axis.set_title(draw.literal(title), fontsize=10)
     axis.axis('off')
@@ -141,6 +142,7 @@ def panels(curves, columns=3):
     axis.set_ylim(min(0, min(curve[1])), 1.1 * max(curve[1]))
   for axis in list(axes)[len(curves):]:
     axis.axis('off')
+  axes[0].figure.supxlabel('step', fontsize=9)
 
 
 def side_by_side(runs, precision):
@@ -155,7 +157,7 @@ def side_by_side(runs, precision):
   for column, (name, of_run) in zip(axes.T, runs.items(), strict=True):
     above, below = column
     above.plot(*of_run['cross_entropy__raw_'])
-    above.axhline(math.log(10), color='grey', linestyle=':', linewidth=1)
+    above.axhline(math.log(10), color='black', linestyle=':', linewidth=1)
     above.set_title(draw.literal(name), fontsize=10)
     below.plot(*of_run['accuracy'])
     below.axhline(precision[name], color=draw.COLOURS[1], linestyle='--')
@@ -202,3 +204,6 @@ def guesses(originals, seen, names, probabilities, count=5):
     row[2].barh([draw.literal(names[label]) for label in best], of_one[best])
     row[2].invert_yaxis()
     row[2].set(xlim=(0, 1))
+  for axis, title in zip(axes[0], ('the picture', 'what the network sees', 'probability'),
+                         strict=True):
+    axis.set_title(title, fontsize=9)

@@ -53,7 +53,7 @@ SEVEN = (  # the seven kinds, strong enough to be seen
     ('crop', 'crop'),
     ('scale', 'scale:1.4'),
     ('colour', 'brightness:40,contrast:0.5-1.5,saturation:0.2-1.8,hue:40'),
-    ('noise', 'noise:25'),
+    ('noise', 'noise:60'),
 )
 DIGITS = (  # what happens to digits; a probability of 1 flips every picture
     ('original', 'none'),

@@ -32,6 +32,13 @@ def test_a_figure_that_differs_is_found():
   assert notebooks.wrong_figures('It is <!-- figure: loss ± 0.05 -->', good)
 
 
+def test_a_comment_that_would_be_seen_is_found():
+  comment = '<!-- figure: loss ± 0 -->'
+  assert notebooks.SEEN_COMMENT.findall('It is 4.6%s, of\n5 %s steps' % (comment, comment)) == []
+  for page in 'It is 4.6\n%s of 5', 'It is 4.6 %s. So', '是 4.6 %s。':
+    assert len(notebooks.SEEN_COMMENT.findall(page % comment)) == 1
+
+
 def test_only_comments_and_strings_may_differ():
   cell = "x = f('a', 1)  # one\n"
   assert notebooks.without_texts(cell) == notebooks.without_texts("x = f('乙', 1)\n")

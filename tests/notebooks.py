@@ -23,6 +23,7 @@ MAX_LINES = 200  # of a page
 MAX_CELL_LINES = 25  # of code
 MAX_PICTURE_BYTES = 300_000
 FIGURE = re.compile(r'(-?[\d,]*\.?\d+)\W{0,5}<!-- figure: (.+?) ± ([\d.]+) -->')
+SEEN_COMMENT = re.compile(r'^ *<!--.*| <!-- figure: [^>]*-->[.,:;。，：；、]', re.MULTILINE)
 CHECK = re.compile(r"^(lesson\.check\('([\d.]+)', .+\))$", re.MULTILINE)
 SOLUTION = re.compile(r'^\*\*([\d.]+)\*\*.*?^```python\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 EXERCISES = 3  # of a lesson
@@ -101,9 +102,14 @@ def check_stored(page):
 
 
 def check_form(page):
-  """Fails if a page or a cell is too long, its first cell is its own, or a link leads nowhere."""
+  """Fails if a page or a cell is too long, its first cell is its own, or a link leads nowhere.
+
+  It also fails where a comment "figure" would be seen: one at the start of a line begins a new
+  paragraph, and a space before one stands before the full stop or comma that follows.
+  """
   cells = build.code_cells(build.read(page))
   assert len(read(page).splitlines()) <= MAX_LINES
+  assert SEEN_COMMENT.findall(read(page)) == []
   assert without_texts(cells[0]) == without_texts(build.code_cells(build.read(pages(1)[0]))[0])
   for source in cells:
     assert len(source.splitlines()) <= MAX_CELL_LINES, source
