@@ -149,7 +149,7 @@ def _start(program, flags, show):
     child.wait()
     child.stdout.close()
   if interrupts:
-    raise KeyboardInterrupt(say('%s was interrupted. Run the cell again to go on.') % program)
+    raise KeyboardInterrupt(say('%s was interrupted. Run the cell again.') % program)
   if code:
     raise Failure(say('%s ended with code %d; the lines above say why.') % (program, code))
 

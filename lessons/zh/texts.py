@@ -9,8 +9,8 @@ TEXTS = {
         '数据：%s，%d 张训练图片和 %d 张测试图片，在 %s',
     'sample data set': '样例数据集',
     'There is no flag --%s.': '没有 --%s 这个标志。',
-    '%s was interrupted. Run the cell again to go on.':
-        '%s 被中断了。再运行一次这个单元格，就会接着做。',
+    '%s was interrupted. Run the cell again.':
+        '%s 被中断了。请再运行一次这个单元格。',
     '%s ended with code %d; the lines above say why.': '%s 以退出码 %d 结束；原因见上面几行。',
     'Exercise %s: put your answer in place of the dots and run this cell again.':
         '练习 %s：把省略号换成你的答案，再运行这个单元格。',
