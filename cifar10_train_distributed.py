@@ -253,7 +253,7 @@ def train(options, cluster):
     clusters.warn_of_strangers(cluster)
   logging.getLogger('tensorflow').addFilter(distributed.is_no_lost_session)
   with stopping.catch_signals() as signals, \
-       run.failures('Training as %s' % clusters.name(cluster.task)):
+       run.failures('Training as %s in %s' % (clusters.name(cluster.task), options.train_dir)):
     if cluster.job == 'ps':
       return distributed.serve(cluster, server.target, options.connect_timeout_secs, signals,
                                run.GRACE_SECONDS)

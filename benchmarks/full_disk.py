@@ -6,7 +6,8 @@ prints one JSON line: how often, how many programs ended well, how many in one l
 fault is described on standard error. Sites of a disk that is full, in --sizes steps of a size:
 
   training, resuming, evaluation, tables (--predictions_csv and --confusion_csv), download (filled
-  after the download has begun), sample (--data_url=sample), export, input (--save_input)
+  after the download has begun), sample (--data_url=sample), export, input (--save_input),
+  conversion (cifar10_convert.py), cluster (--local)
 
 Each program ends with code 0, or with code 1 and one line that says "no space left on device". The
 same command ends well once there is room, and no unfinished file is left then. Sites of a disk that

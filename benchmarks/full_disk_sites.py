@@ -6,6 +6,7 @@ import contextlib
 import csv
 import hashlib
 import os
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -215,5 +216,39 @@ class Input(_Scoring):
         picture.load()
 
 
+class Conversion(Input):
+  """Makes a data set of 30 pictures of two classes, and draws them; 200 KB in all."""
+  most = 360
+
+  def __init__(self, directory):
+    super().__init__(directory)
+    self.photos = os.path.join(directory, 'photos')
+    for number, name in enumerate(sorted(os.listdir(self.pictures))):
+      place = os.path.join(self.photos, 'cup' if number % 2 else 'key')
+      os.makedirs(place, exist_ok=True)
+      shutil.copy(os.path.join(self.pictures, name), place)
+
+  def argv(self, disk):
+    return attacks.command('cifar10_convert', self.photos,
+                           data_dir=os.path.join(disk.path, 'data'))
+
+  def check(self, disk):
+    records.check_data(os.path.join(disk.path, 'data', records.DIRECTORY))
+
+
+class Cluster(Training):
+  """Trains as a local cluster, whose tasks write logs too.
+
+  The launcher prints what its chief prints, errors too, on standard output.
+  """
+  errors = '"$@" | sed -n "/^Error/p" >&2; exit ${PIPESTATUS[0]}'
+
+  def argv(self, disk):
+    return ['bash', '-c', self.errors, '', *attacks.trainer(
+        'cifar10_train_distributed', self.data_dir, os.path.join(disk.path, 'train'), 4,
+        local='ps:1,chief:1,worker:1')]
+
+
 SITES = {'training': Training, 'resuming': Resuming, 'evaluation': Evaluation, 'tables': Tables,
-         'download': Download, 'sample': Sample, 'export': Export, 'input': Input}
+         'download': Download, 'sample': Sample, 'export': Export, 'input': Input,
+         'conversion': Conversion, 'cluster': Cluster}
