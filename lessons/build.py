@@ -67,7 +67,8 @@ def execute(book, directory, data=None):
   os.environ['CIFAR10_PROJECT'] = os.path.dirname(HERE)
   nbclient.NotebookClient(
       book, timeout=CELL_SECONDS, kernel_name='python3', coalesce_streams=True,
-      record_timing=False, resources={'metadata': {'path': directory}}).execute()
+      record_timing=False, resources={'metadata': {'path': directory}},
+      extra_arguments=['--log-level=ERROR']).execute()  # no warning of TCP on this machine
   first.source = source
   for cell in book.cells:
     cell.metadata = {}

@@ -1,0 +1,206 @@
+"""Tests of the commands in the pages: each is of a known kind, its flags parse, cheap ones run."""
+import copy
+import importlib
+import os
+import pathlib
+import re
+import shlex
+import sys
+
+import numpy as np
+from absl import flags
+from PIL import Image
+
+from cifar10_lib.common.tf1 import tf
+from cifar10_lib.training import export
+from tests import pages, run_pages, testing
+
+FOUND = pages.read_all()
+# Options of programs that are not ours.
+OTHERS = {'bind_all', 'gpus', 'nosync', 'help', 'helpfull', 'logdir', 'filename', 'follow', 'file'}
+
+PAGE = """# A page
+
+Run `./test.sh`, or `tensorboard --logdir
+runs` with a `--flag`. `data.tar` and `x = 1` are no commands.
+
+    # Comments are none.
+    python a.py \\
+        --one=1  # nor is this
+    export A='x # y'
+    A="{\\"b c\\": 1}" python b.py &
+    Starting in train/.
+
+```
+import c
+print(
+    c)
+```
+
+    bare words
+- `make --all` is unknown too.
+"""
+
+SERVER = """#!{python}
+import http.server
+server = http.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)
+print('http://localhost:%d/' % server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+def key_flags(program):
+  """Returns a new absl.flags.FlagValues with the flags of one of our programs at the top."""
+  importlib.import_module(program)
+  values = flags.FlagValues()
+  for flag in flags.FLAGS.get_key_flags_for_module(program):
+    values[flag.name] = copy.deepcopy(flag)
+  return values
+
+
+def names_in_source(path):
+  """Returns the names of the flags that a Python file defines, and of cifar10.py if it uses it."""
+  source = (pages.ROOT / path).read_text(encoding='utf-8')
+  found = set(re.findall(r"(?:DEFINE_\w+\(\s*'|add_argument\('--)(\w+)", source))
+  shared = 'adopt_module_key_flags(cifar10)' in source
+  return found | (names_in_source('cifar10.py') if shared else set())
+
+
+def python_commands():
+  """Yields the page, and the words behind `python` of each command; no redirection, no `&`."""
+  for page, found in FOUND.items():
+    for item in found:
+      words = shlex.split(item.text) if item.kind == 'command' else []
+      if 'python' in words:
+        yield page, [word for word in words[words.index('python') + 1:] if word != '&']
+
+
+class PagesTest(testing.DirectoryTestCase):
+
+  def testItemsOfAPage(self):
+    self.assertEqual([item[1:] for item in pages.items('a.md', PAGE)], [
+        (3, 'command', './test.sh'),
+        (3, 'command', 'tensorboard --logdir runs'),
+        (7, 'command', 'python a.py --one=1'),
+        (9, 'command', "export A='x # y'"),
+        (10, 'command', 'A="{\\"b c\\": 1}" python b.py &'),
+        (11, 'output', 'Starting in train/.'),
+        (14, 'snippet', 'import c\nprint(\n    c)'),
+        (19, 'unknown', 'bare words'),
+        (20, 'unknown', 'make --all')])
+
+  def testEveryLineIsOfAKnownKind(self):
+    for found in FOUND.values():
+      for item in found:
+        self.assertNotEqual(item.kind, 'unknown', item)
+    kinds = [item.kind for found in FOUND.values() for item in found]
+    self.assertGreater(kinds.count('command'), 80)
+    self.assertEqual(kinds.count('snippet'), 2)
+
+  def testEachRuleOfTheTablesIsInUse(self):
+    texts = [item.text for found in FOUND.values() for item in found]
+    commands = [item.text for found in FOUND.values() for item in found if item.kind == 'command']
+    for pattern in pages.OUTPUT:
+      self.assertTrue(any(re.search(pattern, text) for text in texts), pattern)
+    for pattern, _ in pages.NOT_RUN:
+      self.assertTrue(any(re.search(pattern, text) for text in commands), pattern)
+    for name in pages.MADE:
+      self.assertTrue(any(name in text for text in texts), name)
+    unused = {pattern for pattern, _ in pages.SHORTER}
+    for command in commands:
+      for pattern, replacement in pages.SHORTER:
+        if re.search(pattern, command):
+          unused.discard(pattern)
+          command = re.sub(pattern, replacement, command)
+    self.assertEmpty(unused)
+
+  def testCommandsHaveProgramsAndFlags(self):
+    seen = 0
+    for page, words in python_commands():
+      with self.subTest(page=page, words=words):
+        self.assertTrue((pages.ROOT / words[0]).is_file())
+        if re.fullmatch(r'cifar10_\w+\.py', words[0]):
+          key_flags(words[0].removesuffix('.py'))(words)
+          seen += 1
+        names = {word[2:].partition('=')[0] for word in words if word.startswith('--')}
+        if words[0].startswith('benchmarks/'):
+          self.assertContainsSubset(names, names_in_source(words[0]))
+    self.assertGreater(seen, 20)
+
+  def testFlagsInTheTextExist(self):
+    programs = {words[0] for _, words in python_commands()}
+    ours = {program for program in programs if program.startswith('cifar10_')}
+    self.assertLen(ours, 6)
+    known = OTHERS.union(*(key_flags(program.removesuffix('.py')) for program in ours),
+                         *map(names_in_source, programs - ours))
+    for page in FOUND:
+      text = (pages.ROOT / page).read_text(encoding='utf-8')
+      for span in re.findall(r'`[^`\n]+`', text):
+        self.assertContainsSubset(re.findall(r'(?<![\w-])--(\w+)', span), known, page)
+
+
+class RunTest(testing.DirectoryTestCase):
+
+  def setUp(self):
+    super().setUp()
+    root = pathlib.Path(self.directory)
+    for name in 'home', 'scratch':
+      (root / name).mkdir()
+    self.page = run_pages.Page(root, root / 'page.log')
+    self.addCleanup(self.page.close)
+
+  def _check(self, text, kind='command'):
+    return self.page.check(pages.Item('a.md', 1, kind, text))
+
+  def testCommandsShareTheShellsState(self):
+    self.assertEqual(self._check("export WORDS='b c'"), '')
+    self.assertEqual(self._check('python -c "import os; print(os.environ[\'WORDS\'])"'), '')
+    self.assertEqual(self.page.printed().splitlines()[-1], 'b c')
+
+  def testFaultsAreFound(self):
+    self.assertEqual(self._check('python -c "raise SystemExit(3)"'), 'exit code 3')
+    self.assertEqual(self._check('python -c "1 / 0"; true'), 'a traceback')
+    line = 'Starting in train/.'
+    self.assertIn('no command', self._check(line, 'output'))
+    self.assertEqual(self._check('python -c "print(%r)"' % line), '')
+    self.assertEqual(self._check(line, 'output'), '')
+
+  def testCommandInTheBackgroundIsWaitedFor(self):
+    self.assertEqual(self._check('python -c "input()" &'), '')  # there is no input
+    (_, fault), = self.page.finish()
+    self.assertEqual(fault, 'exit code 1')
+
+  def testServerIsAskedAndStopped(self):
+    program = os.path.join(self.directory, 'tensorboard')
+    with open(program, 'w') as file:
+      file.write(SERVER.format(python=sys.executable))
+    os.chmod(program, 0o755)
+    self.page.environment['PATH'] = self.directory + ':' + self.page.environment['PATH']
+    self.assertEqual(self._check('tensorboard --logdir train/'), 'a traceback')  # of Ctrl-C
+    self.assertIn('GET / HTTP/1.1" 200', self.page.printed())
+    with open(program, 'w') as file:
+      file.write('#!/bin/sh\n')
+    self.assertEqual(self._check('tensorboard --logdir train/'), 'no address')
+
+  def testSnippetOfTheFrontPages(self):
+    with tf.Graph().as_default(), tf.Session() as session:
+      tf.get_variable('shift', initializer=0.0)
+      tf.get_variable('global_step', initializer=np.int64(1))
+      session.run(tf.global_variables_initializer())
+      path = tf.train.Saver().save(session, self.path('model.ckpt'))
+    export.export(path, self.path('model'), log_probabilities, ['red', 'green', 'blue'], 'raw')
+    Image.new('RGB', (32, 32), (10, 30, 60)).save(self.path('cat.png'))
+    one, other = [item for found in FOUND.values() for item in found if item.kind == 'snippet']
+    self.assertEqual(one.text, other.text)
+    self.assertEqual(self.page.check(one), '')
+    self.assertRegex(self.page.printed(), r"\[b'blue' b'green' b'red'\].*\[0\.6 *0\.3 *0\.1 *\]")
+
+
+def log_probabilities(pictures):
+  """Returns the log of each channel's share in pictures [N, S, S, 3]: float32 [N, 3]."""
+  channels = tf.reduce_sum(tf.cast(pictures, tf.float32), [1, 2]) + tf.get_variable('shift', [])
+  return tf.log(channels / tf.reduce_sum(channels, axis=1, keepdims=True))
+
+
+if __name__ == '__main__':
+  tf.test.main()
