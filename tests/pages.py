@@ -5,6 +5,7 @@ and fails the test, so a new kind of command cannot escape.
 """
 import contextlib
 import glob
+import itertools
 import pathlib
 import re
 import shlex
@@ -34,65 +35,81 @@ OUTPUT = (
     r'^\w+/model\.ckpt-\d+, step \d+$',
     r'^[\w/]+\.(jpg|png)(: |, )\w+ \d\.\d{3}, \w+ \d\.\d{3}, \w+ \d\.\d{3}$',
 )
+PYTHON = r'(import|from) \w|[\w, ]+ = '  # the start of a snippet
+# A comment, or a quotation (group 1), in which # is text.
+COMMENT = r"""("(?:\\.|[^"])*"|'[^']*')|(?:^|\s+)#.*"""
 DRAWING = r'^cifar10_train\.py  cifar10_train_multi_gpu\.py'  # the house of CONTRIBUTING.md
 
-# What makes a long job short: pattern of a command, replacement. Applied one after the other.
-STEPS = 20
-SHORTER = (
+# What makes a program short: options behind those of the page, which they override.
+SHORT_OPTIONS = {
+    # The trainers of README go on from one another, so each gets a larger total.
+    'cifar10_train.py': '--max_steps=20 --save_checkpoint_steps=10',
+    'cifar10_train_multi_gpu.py': '--max_steps=40',
+    'cifar10_train_distributed.py': '--max_steps=60',
+    'cifar10_eval.py': '--num_examples=500',
+    'benchmarks/augmentation.py': '--seeds=1 --steps=4',
+    'benchmarks/devices.py': '--rounds=1 --steps=100 --warmup=10',
+    'benchmarks/faults.py': '--cases=20',
+    'benchmarks/full_disk.py': '--sizes=2',
+    'benchmarks/growth.py': '--short_steps=20 --long_steps=100',
+    'benchmarks/kills.py': '--rounds=1',
+    'benchmarks/kills_cluster.py': '--rounds=1',
+    'benchmarks/recipes.py': '--seeds=1 --points=1 --ablation_steps=20 --pace_rounds=1 '
+                             '--pace_steps=10',
+    'benchmarks/soak.py': '--minutes=0.5',
+    'benchmarks/speed.py': '--rounds=1 --steps=20 --warmup=10',
+    'benchmarks/speed_parts.py': '--rounds=1 --steps=20 --warmup=10',
+    'benchmarks/step_profile.py': '--steps=2 --warmup=2',
+    'benchmarks/transfer.py': '--pictures 10 --seeds 1',
+    'tensorboard': '--port=0',
+    'jupyter': '--no-browser --allow-root --port=0',
+}
+
+# What else is changed in commands and snippets: pattern, replacement. One after the other.
+REPLACED = (
     (r'/tmp/', 'scratch/'),
-    (r'--(max_steps|steps|short_steps|ablation_steps)([= ])\d+', r'--\1\g<2>%d' % STEPS),
-    # The three trainers of README go on from one another, so each gets a larger total.
-    (r'^(python cifar10_train\.py (?!.*--max_steps).*)', r'\1 --max_steps=%d' % STEPS),
-    (r'^(python cifar10_train_multi_gpu\.py .*)', r'\1 --max_steps=%d' % (STEPS + 10)),
-    (r'^(python cifar10_train_distributed\.py .*)', r'\1 --max_steps=%d' % (STEPS + 20)),
-    (r'^(TF_CONFIG=.* python cifar10_train_distributed\.py .*?)( &)?$',
-     r'\1 --max_steps=%d\2' % (STEPS + 40)),
-    (r'--save_checkpoint_steps \d+', '--save_checkpoint_steps 10'),
-    (r'(cifar10_eval\.py .*--views=18)', r'\1 --num_examples=500'),
+    (r'(max_steps\W{1,4})\d+', r'\g<1>20'),
+    (r'(--runs=\w+):\d+', r'\1:20'),
+    (r'^\./test\.sh$', './test.sh tests/docs_test.py'),
+    (r'^python lessons/build\.py$', 'python lessons/build.py 1_data'),
+    (r'\bpip install', 'pip install --dry-run'),
+    (r'^%load_ext (\w+)$', r"ipython -c '%load_ext \1'"),
+    (r'^%tensorboard', 'tensorboard'),
+    (r'PYTHON_WITH_TORCH', 'python'),
     # Two machines become this one. The chief runs while the worker's command follows.
     (r'10\.0\.0\.2:2223', '127.0.0.1:2224'),
     (r'10\.0\.0\.1', '127.0.0.1'),
     (r'(TF_CONFIG=.*"chief.*)', r'\1 &'),
-    (r'(--runs=\w+):\d+', r'\1:%d' % STEPS),
-    (r'--(seeds|points|rounds)([= ])\d+', r'--\1\g<2>1'),
-    (r'(benchmarks/recipes\.py .*)', r'\1 --pace_rounds=1 --pace_steps=10'),
-    (r'(benchmarks/augmentation\.py .*)', r'\1 --steps=4'),
-    (r'(benchmarks/devices\.py .*)--steps=\d+', r'\1--steps=100'),  # the fewest
-    (r'(benchmarks/growth\.py .*)', r'\1 --long_steps=100'),
-    (r'PYTHON_WITH_TORCH', '.venv/bin/python'),
-    (r'(benchmarks/speed\.py .*)', r'\1 --rounds=1 --steps=%d' % STEPS),
-    (r'(benchmarks/transfer\.py .*)', r'\1 --pictures 10 --seeds 1'),
-    (r'--sizes=\d+', '--sizes=2'),
-    (r'--minutes=\d+', '--minutes=0.5'),
-    (r'--cases=\d+', '--cases=20'),
-    (r'^\./test\.sh$', './test.sh tests/docs_test.py'),
-    (r'^python lessons/build\.py$', 'python lessons/build.py 1_data'),
-    (r'^pip install', 'pip install --dry-run'),
-    (r'^%load_ext (\w+)$', r"ipython -c '%load_ext \1'"),
-    (r'^%tensorboard', 'tensorboard'),
-    (r'^(tensorboard .*)', r'\1 --port=0'),
-    (r'^(jupyter lab .*)', r'\1 --no-browser --allow-root --port=0'),
+)
+CLUSTER_OPTIONS = '--max_steps=80'  # with TF_CONFIG: more than the command on one machine before
+
+# What a reader has and a fresh copy has not: pattern of an item, its path, commands that make it.
+SHORT_TRAINING = ('python cifar10_train.py --data_dir cifar10_data/ --train_dir cifar10_train/ '
+                  '--max_steps=20')
+MADE = (
+    (r'(--checkpoint_dir|--init_from)[= ]cifar10_train/|saved_model\.load', 'cifar10_train',
+     SHORT_TRAINING),
+    (r'saved_model\.load', 'model', 'python cifar10_predict.py --checkpoint_dir=cifar10_train/ '
+                                    '--export=model/'),
+    (r'\bphotos/', 'photos',
+     'python -c "from cifar10_lib.dataset.sample import draw_pictures\n'
+     'for seed, name in enumerate([\'cup\', \'key\']): '
+     'draw_pictures(\'photos/\' + name, 10, seed)"'),
+    (r'\bnew\.jpg', 'new.jpg', 'cp lessons/img/1.jpg new.jpg'),
+    (r'\bcat\.png', 'cat.png', 'cp lessons/img/star.png cat.png'),
+    (r'--logdir runs\b', 'runs', 'mkdir runs'),
 )
 
-# What a reader has and a fresh copy has not: a name in a command, what makes it if it is not there.
-MADE = {
-    'photos/': 'from cifar10_lib.dataset import sample\n'
-               'sample.draw_pictures("photos/cup", 10, seed=1)\n'
-               'sample.draw_pictures("photos/key", 10, seed=2)',
-    'new.jpg': 'import shutil; shutil.copy("lessons/img/1.jpg", "new.jpg")',
-    'cat.png': 'import shutil; shutil.copy("lessons/img/star.png", "cat.png")',
-    'model/': 'import subprocess, sys; subprocess.run([sys.executable, "cifar10_predict.py", '
-              '"--checkpoint_dir=cifar10_train/", "--export=model/"], check=True)',
-    'runs': 'import os; os.mkdir("runs")',
-}
-
-# What cannot run here: pattern of a command, the reason.
+# What cannot run here: pattern of a command or snippet, the reason.
 NOT_RUN = (
     (r'^docker ', 'needs Docker'),
     (r'^kubectl ', 'needs a Kubernetes cluster'),
     (r'^sbatch ', 'needs Slurm'),
     (r'^PYTHON=', 'installs TensorFlow for another Python, from the network'),
+    (r'onnx', 'needs tf2onnx and ONNX Runtime, which the project does not install'),
 )
+# Pages with the same commands and snippets as another; tests/docs_test.py compares them.
+SAME = {'README.zh-CN.md': 'README.md'}
 
 
 class Item(NamedTuple):
@@ -112,17 +129,24 @@ def first_word(text):
   return ''
 
 
+def program(command):
+  """Returns the program of a command: the script behind `python`, or else its first word."""
+  found = re.search(r'\bpython (\S+\.py)', command)
+  return found[1] if found else first_word(command)
+
+
 def blocks(text):
   """Yields each indented or fenced block: the number of its first line, its lines, its language."""
-  found, start, fence = [], 0, None
-  for number, line in enumerate([*text.splitlines(), ''], 1):
+  found, start, fence, lines = [], 0, None, [*text.splitlines(), '', '']
+  for number, (line, after) in enumerate(itertools.pairwise(lines), 1):
+    goes_on = not line and after.startswith('    ') and found and re.match(PYTHON, found[0])
     if line.startswith('```'):
       if fence is not None:
         yield start, found, fence
       fence, found, start = (line[3:], [], number + 1) if fence is None else (None, [], 0)
     elif fence is not None:
       found.append(line)
-    elif line.startswith('    '):
+    elif line.startswith('    ') or goes_on:
       start = start or number
       found.append(line[4:])
     elif found:
@@ -130,15 +154,15 @@ def blocks(text):
       found, start = [], 0
 
 
-def items_of_block(page, start, lines):
+def items_of_block(page, start, lines, language):
   """Yields the items of a block; lines that end in a backslash go on in the next one."""
-  if re.match(r'(import|from) ', lines[0]):
+  if language == 'python' or re.match(PYTHON, lines[0]):
     yield Item(page, start, 'snippet', '\n'.join(lines))
     return
   whole = re.sub(r'\\\n *', lambda match: '\0', '\n'.join(lines)).split('\n')
   for line in whole:
     number, start = start, start + 1 + line.count('\0')
-    command = re.sub(r'(^|\s+)#.*', '', line.replace('\0', ''))
+    command = re.sub(COMMENT, lambda match: match[1] or '', line.replace('\0', ''))
     if first_word(command) in PROGRAMS:
       yield Item(page, number, 'command', command)
     elif any(re.search(pattern, line) for pattern in OUTPUT):
@@ -147,18 +171,24 @@ def items_of_block(page, start, lines):
       yield Item(page, number, 'unknown', line)
 
 
+def prose(text):
+  """Returns a page with its blocks blank, so that lines keep their numbers."""
+  lines = text.splitlines()
+  for start, block, _ in blocks(text):
+    lines[start - 1:start - 1 + len(block)] = [''] * len(block)
+  return re.sub(r'^```.*', '', '\n'.join(lines), flags=re.MULTILINE)
+
+
 def items(page, text):
   """Returns the items of a page in their order (list of Item), those between backticks too."""
-  found, prose = [], text.splitlines()
+  found, spans = [], prose(text)
   for start, lines, language in blocks(text):
-    prose[start - 1:start - 1 + len(lines)] = [''] * len(lines)
-    cell = language == 'python' and page.startswith('lessons/')  # the tests of lessons run these
+    cell = language == 'python' and page.startswith('lessons/')  # lessons/build.py runs these
     if not cell and not re.match(DRAWING, lines[0]):
-      found += items_of_block(page, start, lines)
-  prose = re.sub(r'^```.*', '', '\n'.join(prose), flags=re.MULTILINE)
-  for span in re.finditer(r'`([^`]+)`', prose):
+      found += items_of_block(page, start, lines, language)
+  for span in re.finditer(r'`([^`]+)`', spans):
     command = ' '.join(span[1].split())
-    line, words = 1 + prose[:span.start()].count('\n'), command.split()
+    line, words = 1 + spans[:span.start()].count('\n'), command.split()
     if first_word(command) in PROGRAMS and (len(words) > 1 or command.startswith('./')):
       found.append(Item(page, line, 'command', command.removeprefix('.venv/bin/')))
     elif re.match(r'[\w./%]+ (.* )?--\w', command):
@@ -172,20 +202,25 @@ def read_all(root=ROOT):
   return {path: items(path, (root / path).read_text(encoding='utf-8')) for path in paths}
 
 
-def shortened(command):
-  """Returns the command that is run in place of a page's."""
-  for pattern, replacement in SHORTER:
-    command = re.sub(pattern, replacement, command)
-  return command
+def shortened(item):
+  """Returns the command or snippet that is run in place of a page's."""
+  text = item.text
+  for pattern, replacement in REPLACED:
+    text = re.sub(pattern, replacement, text)
+  if item.kind != 'command':
+    return text
+  background = ' &' if text.endswith(' &') else ''
+  text = text.removesuffix(' &')
+  options = CLUSTER_OPTIONS if text.startswith('TF_CONFIG=') else SHORT_OPTIONS.get(program(text))
+  return ' '.join(filter(None, [text, options])) + background
 
 
 def reason_not_run(item):
   """Returns why an item cannot run here, or ''."""
-  return ''.join(reason for pattern, reason in NOT_RUN
-                 if item.kind == 'command' and re.search(pattern, item.text))
+  reasons = [reason for pattern, reason in NOT_RUN if re.search(pattern, item.text)]
+  return reasons[0] if reasons and item.kind != 'output' else ''
 
 
-def shown(item):
-  """Returns an item in one line: the command that is run, or the first line of a snippet."""
-  text = shortened(item.text) if item.kind == 'command' else item.text
-  return text.partition('\n')[0]
+def commands_before(item):
+  """Returns what makes the files that an item needs: list of (path, command)."""
+  return [(path, command) for pattern, path, command in MADE if re.search(pattern, item.text)]

@@ -1,13 +1,15 @@
 """Runs every command and snippet of the pages, each page in a fresh copy of the project.
 
-  python tests/run_pages.py --work RUNS [--data_dir DIRECTORY_OF_CIFAR-10] [PAGE ...]
+  .venv/bin/python tests/run_pages.py --work RUNS [--data_dir DIRECTORY_OF_CIFAR-10] [PAGE ...]
 
-It prints one line a command: page:line, seconds, what it ran. RUNS/PAGE.log keeps all that was
-printed. A command fails if its exit code is not 0 or if it prints a traceback. A line of output on
-a page fails if no command of this page prints such a line. The tables in `pages` say how long jobs
-are made short, and what cannot run here. All pages take about an hour on two cores.
+The commands use the packages and programs of the environment that runs this script, as
+`./test.sh` installs them. It prints one line a command: page:line, seconds, what it ran.
+RUNS/PAGE.log keeps all that was printed. A command fails if its exit code is not 0 or if it prints
+a traceback. A line of output on a page fails if no command of this page prints such a line. The
+tables in `pages` say how long jobs are made short, and what cannot run here.
 """
 import argparse
+import collections
 import contextlib
 import os
 import pathlib
@@ -29,21 +31,22 @@ from tests import pages  # noqa: E402
 SERVERS = 'tensorboard', 'jupyter'  # run until SIGINT; each prints its address
 STATE = 'source', 'export'  # hold for the later commands of the page too
 LIMIT_SECONDS = 1200  # of one command
+SERVER_SECONDS = 180  # until a server prints its address
 ADDRESS = r'http://(localhost|127\.0\.0\.1):\d+\S*'
 
 
 def make_environment(target):
-  """Makes a virtual environment that finds the packages and programs of the running one.
+  """Makes a virtual environment that finds the packages of the running one.
 
-  It has no link to a directory: who removes the copy with TensorFlow's rmtree, which follows such
-  links, would empty the environment behind it.
+  It has no link to a directory outside: a program that removes the copy and follows links, as
+  TensorFlow's rmtree does, would empty that directory.
   """
-  venv.create(target)
+  venv.create(target, symlinks=True)
   packages, = target.glob('lib/python*/site-packages')
   (packages / 'running.pth').write_text(sysconfig.get_path('purelib') + '\n')
-  for path in pathlib.Path(sys.prefix, 'bin').iterdir():
-    if not (target / 'bin' / path.name).exists():
-      (target / 'bin' / path.name).symlink_to(path)
+  for name in 'requirements.txt', 'requirements-dev.txt':  # env.sh's stamps of what is installed
+    stamp = (ROOT / 'requirements.txt').read_text() + (ROOT / name).read_text()
+    (target / ('installed-' + name)).write_text(stamp)
 
 
 def copy_project(target, data_dir):
@@ -57,14 +60,16 @@ def copy_project(target, data_dir):
   for name in 'cifar10_data', 'home', 'scratch':
     (target / name).mkdir()
   make_environment(target / '.venv')
-  for name in 'requirements.txt', 'requirements-dev.txt':  # as env.sh stamps what is installed
-    stamp = (target / 'requirements.txt').read_text() + (target / name).read_text()
-    (target / '.venv' / ('installed-' + name)).write_text(stamp)
   if data_dir:
     shutil.copytree(data_dir, target / 'cifar10_data', dirs_exist_ok=True)
   else:
     subprocess.run([sys.executable, '-c', 'from cifar10_lib.dataset import sample; '
                     'sample.make_sample("cifar10_data")'], cwd=target, check=True)
+
+
+def heed_control_c():
+  """Lets a new process end on SIGINT: a shell's `&` starts what follows with SIGINT ignored."""
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wrong_code(code):
@@ -76,10 +81,11 @@ class Page:
 
   def __init__(self, directory, log):
     self.directory, self.log = directory, log
-    self.state, self.background, self.running = [], [], []
+    self.state, self.snippets, self.background, self.running = [], [], [], []
     self.environment = dict(
         os.environ, HOME=str(directory / 'home'), TMPDIR=str(directory / 'scratch'),
-        PATH='%s:%s' % (directory / '.venv/bin', os.environ['PATH']), PYTHONUNBUFFERED='1')
+        PATH=':'.join([str(directory / '.venv/bin'), sysconfig.get_path('scripts'),
+                       os.environ['PATH']]), PYTHONUNBUFFERED='1')
     for name in 'PYTHON', 'VIRTUAL_ENV', 'TF_CONFIG':
       self.environment.pop(name, None)
     log.write_text('')
@@ -93,7 +99,7 @@ class Page:
       log.flush()
       self.running.append(subprocess.Popen(
           words, cwd=self.directory, env=self.environment, stdout=log, stderr=subprocess.STDOUT,
-          stdin=subprocess.DEVNULL, start_new_session=True))
+          stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=heed_control_c))
       return self.running[-1]
 
   def end(self, process):
@@ -118,7 +124,7 @@ class Page:
 
   def serve(self, process, start):
     """Waits until a server answers at the address that it prints, then stops it by SIGINT."""
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + SERVER_SECONDS
     while not (address := re.search(ADDRESS, self.printed(start))):
       if process.poll() is not None or time.monotonic() > limit:
         return 'no address'
@@ -133,13 +139,13 @@ class Page:
   def run(self, item):
     """Runs a command or a snippet; returns what is wrong ('' if nothing)."""
     start, fault = self.log.stat().st_size, ''
-    for name, code in pages.MADE.items():
-      if name in item.text and not (self.directory / name).exists():
-        code = self.end(self.start([sys.executable, '-c', code]))
-        fault = fault or ('cannot make %s' % name if code else '')
-    text = pages.shortened(item.text)
+    for path, command in pages.commands_before(item):
+      if not (self.directory / path).exists() and self.end(self.start(['bash', '-c', command])):
+        fault = 'cannot make %s' % path
+    text = pages.shortened(item)
     if item.kind == 'snippet':
-      words = [sys.executable, '-c', text]
+      self.snippets.append(text)  # a later one may use the names of those before
+      words = ['python', '-c', '\n'.join(self.snippets)]
     else:
       words = ['bash', '-c', '\n'.join([*self.state, text.removesuffix('&')])]
     if pages.first_word(text) in STATE:
@@ -180,26 +186,29 @@ def report(item, seconds, text):
   print('%s:%d  %.1f  %s' % (item.page, item.line, seconds, text), flush=True)
 
 
-def run_page(name, found, work, data_dir):
-  """Runs a page in WORK/NAME, which is removed at the end; returns the number of faults."""
-  directory, faults = work / name.replace('/', '_').removesuffix('.md'), 0
+def run_items(page, found, counts):
+  """Runs the items of a page, prints a line for each, and counts the results."""
+  for item in found:
+    reason, began = pages.reason_not_run(item), time.monotonic()
+    fault = '' if reason else page.check(item)
+    counts['failed' if fault else 'not run' if reason else item.kind] += 1
+    if item.kind != 'output' or fault:
+      report(item, time.monotonic() - began, pages.shortened(item).partition('\n')[0] + (
+          '  FAILED: %s' % fault if fault else '  not run: %s' % reason if reason else ''))
+  for item, fault in page.finish():
+    counts['failed'] += bool(fault)
+    report(item, 0, '... has ended' + ('  FAILED: %s' % fault if fault else ''))
+
+
+def run_page(name, found, work, data_dir, counts):
+  """Runs a page in WORK/NAME, which is removed at the end."""
+  directory = work / name.replace('/', '_').removesuffix('.md')
   shutil.rmtree(directory, ignore_errors=True)
   directory.mkdir()
   copy_project(directory, data_dir)
   with contextlib.closing(Page(directory, directory.with_suffix('.log'))) as page:
-    for item in found:
-      reason = pages.reason_not_run(item)
-      began = time.monotonic()
-      fault = '' if reason else page.check(item)
-      faults += bool(fault)
-      if item.kind != 'output' or fault:
-        report(item, time.monotonic() - began, pages.shown(item) + (
-            '  FAILED: %s' % fault if fault else '  not run: %s' % reason if reason else ''))
-    for item, fault in page.finish():
-      faults += bool(fault)
-      report(item, 0, '... has ended' + ('  FAILED: %s' % fault if fault else ''))
+    run_items(page, found, counts)
   shutil.rmtree(directory)
-  return faults
 
 
 def main():
@@ -211,13 +220,17 @@ def main():
   found = pages.read_all()
   unknown = [item for of_page in found.values() for item in of_page if item.kind == 'unknown']
   if unknown:
-    sys.exit('No table of tests/pages.py knows:\n' + '\n'.join(map(pages.shown, unknown)))
+    sys.exit('No table of tests/pages.py knows:\n' + '\n'.join(map(str, unknown)))
   signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
   options.work.mkdir(parents=True, exist_ok=True)
-  faults = sum(run_page(name, found[name], options.work.resolve(), options.data_dir)
-               for name in options.pages or found if found[name])
-  print('%d faults' % faults)
-  return 1 if faults else 0
+  counts = collections.Counter()
+  for name in options.pages or [name for name in found if found[name]]:
+    if name in pages.SAME and not options.pages:
+      print('%s  not run: has the commands and snippets of %s' % (name, pages.SAME[name]))
+    else:
+      run_page(name, found[name], options.work.resolve(), options.data_dir, counts)
+  print(', '.join('%s: %d' % pair for pair in sorted(counts.items())))
+  return 1 if counts['failed'] else 0
 
 
 if __name__ == '__main__':
