@@ -184,6 +184,8 @@ class Results:
       if run.start == 'init_from':
         self.precision(first_run())
         init_from = os.path.join(self._work, 'first')
+        if not os.path.exists(init_from):  # its line comes from another machine or --work
+          make(first_run(), self._data_dir, self._work)
       line = run._asdict() | {'flags': run.flags._asdict()} | make(
           run, self._data_dir, self._work, init_from)
       os.makedirs(os.path.dirname(self._path) or '.', exist_ok=True)

@@ -80,6 +80,7 @@ class RunsTest(testing.DirectoryTestCase):
     def program(name, **flags):
       self.calls.append((name, flags))
       if name == 'cifar10_train.py':
+        os.makedirs(flags['train_dir'], exist_ok=True)
         self.right = 7 if flags['init_from'] else 4
         self.right += (flags['max_steps'], flags['learning_rate']) == transfer.CANDIDATES[3][1:]
         return 'Starting from there' if flags['init_from'] else 'Starting in'
@@ -103,6 +104,16 @@ class RunsTest(testing.DirectoryTestCase):
     with open(self.path_of_results) as file:
       lines = [json.loads(line) for line in file]
     self.assertEqual([line['start'] for line in lines], ['fresh', 'init_from', 'fresh'])
+
+  def testFirstNetworkIsMadeAgainWhereItIsMissing(self):
+    with self.programs():
+      self.results().precision(transfer.first_run())
+      os.rmdir(self.path('work', 'first'))
+      self.assertEqual(self.results().precision(second(start='init_from')), 0.7)
+    trained = [flags['data_dir'] for name, flags in self.calls if name == 'cifar10_train.py']
+    self.assertEqual(trained, ['first', 'first', 'second'])
+    with open(self.path_of_results) as file:
+      self.assertLen(file.readlines(), 2)
 
   def testTableUsesTheChosenFlags(self):
     with self.programs():

@@ -47,7 +47,8 @@ SHORT_OPTIONS = {
     'cifar10_train_multi_gpu.py': '--max_steps=40',
     'cifar10_train_distributed.py': '--max_steps=60',
     'cifar10_eval.py': '--num_examples=500',
-    'benchmarks/augmentation.py': '--seeds=1 --steps=4',
+    'benchmarks/augmentation.py': '--seeds=1 --steps=4 --train_examples=500 '
+                                  '--held_out_examples=500',
     'benchmarks/devices.py': '--rounds=1 --steps=100 --warmup=10',
     'benchmarks/faults.py': '--cases=20',
     'benchmarks/full_disk.py': '--sizes=2',
@@ -60,7 +61,6 @@ SHORT_OPTIONS = {
     'benchmarks/speed.py': '--rounds=1 --steps=20 --warmup=10',
     'benchmarks/speed_parts.py': '--rounds=1 --steps=20 --warmup=10',
     'benchmarks/step_profile.py': '--steps=2 --warmup=2',
-    'benchmarks/transfer.py': '--pictures 10 --seeds 1',
     'tensorboard': '--port=0',
     'jupyter': '--no-browser --allow-root --port=0',
 }

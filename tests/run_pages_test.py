@@ -182,6 +182,15 @@ class RunTest(testing.DirectoryTestCase):
     self.assertEqual(self._check('python -c "import os; print(os.environ[\'WORDS\'])"'), '')
     self.assertEqual(self.page.printed().splitlines()[-1], 'b c')
 
+  def testSnippetsShareTheirNames(self):
+    self.assertEqual(self._check('word = 3', 'snippet'), '')
+    self.assertEqual(self._check('print(word + 1)', 'snippet'), '')
+    self.assertEqual(self.page.printed().splitlines()[-1], '4')
+
+  def testFilesOfTheReaderAreMade(self):
+    self.assertEqual(self._check('test -d runs  # --logdir runs'), '')
+    self.assertEqual(self._check('true new.jpg'), 'cannot make new.jpg')  # no lessons/ here
+
   def testFaultsAreFound(self):
     self.assertEqual(self._check('python -c "raise SystemExit(3)"'), 'exit code 3')
     self.assertEqual(self._check('python -c "1 / 0"; true'), 'a traceback')
