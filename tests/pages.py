@@ -55,8 +55,8 @@ SHORT_OPTIONS = {
     'benchmarks/growth.py': '--short_steps=20 --long_steps=100',
     'benchmarks/kills.py': '--rounds=1',
     'benchmarks/kills_cluster.py': '--rounds=1',
-    'benchmarks/recipes.py': '--seeds=1 --points=1 --ablation_steps=20 --pace_rounds=1 '
-                             '--pace_steps=10',
+    'benchmarks/recipes.py': '--seeds=1 --points=1 --score_views=2 --ablation_steps=20 '
+                             '--pace_rounds=1 --pace_steps=10',
     'benchmarks/soak.py': '--minutes=0.5',
     'benchmarks/speed.py': '--rounds=1 --steps=20 --warmup=10',
     'benchmarks/speed_parts.py': '--rounds=1 --steps=20 --warmup=10',

@@ -79,6 +79,23 @@ def python_commands():
         yield page, [word for word in words[words.index('python') + 1:] if word != '&']
 
 
+def imported(snippet):
+  """Yields what a snippet imports, such as 'numpy' or 'cifar10_lib.dataset.records'."""
+  for node in ast.walk(ast.parse(snippet)):
+    if isinstance(node, ast.Import | ast.ImportFrom):
+      module = [node.module] if isinstance(node, ast.ImportFrom) else []
+      yield from ('.'.join([*module, name.name]) for name in node.names)
+
+
+def exists(name):
+  """Returns whether a module exists or, if it is ours, has this attribute; imports only ours."""
+  top, module = name.partition('.')[0], name.rpartition('.')[0]
+  if not top.startswith('cifar10'):
+    return importlib.util.find_spec(top) is not None
+  return bool(module and hasattr(importlib.import_module(module), name.rpartition('.')[2])
+              or importlib.util.find_spec(name))
+
+
 class PagesTest(testing.DirectoryTestCase):
 
   def testItemsOfAPage(self):
@@ -106,6 +123,15 @@ class PagesTest(testing.DirectoryTestCase):
     for name in pages.SHORT_OPTIONS:
       self.assertTrue('.py' not in name or (pages.ROOT / name).is_file(), name)
 
+  def testImportsOfSnippets(self):
+    snippet = 'import numpy as np, ab.c\nfrom cifar10_lib.dataset import records, x\nf(1)'
+    found = list(imported(snippet))
+    self.assertEqual(found, ['numpy', 'ab.c', 'cifar10_lib.dataset.records',
+                             'cifar10_lib.dataset.x'])
+    self.assertEqual([exists(name) for name in found], [True, False, True, False])
+    self.assertTrue(exists('cifar10_lib.dataset.records.HEIGHT'))
+    self.assertTrue(exists('cifar10_train'))
+
   def testShortened(self):
     for text, expected in (
         ('python cifar10_train.py --max_steps=9000',
@@ -117,21 +143,12 @@ class PagesTest(testing.DirectoryTestCase):
     snippet = pages.Item('a.md', 1, 'snippet', 'train(max_steps = 9000)  # 1 &')
     self.assertEqual(pages.shortened(snippet), 'train(max_steps = 20)  # 1 &')
 
-  def testSnippetsNameWhatExists(self):
-    for item in (item for found in FOUND.values() for item in found if item.kind == 'snippet'):
-      for node in ast.walk(ast.parse(item.text, item.page)):
-        if isinstance(node, ast.Import):
-          names = [name.name for name in node.names]
-        elif isinstance(node, ast.ImportFrom):
-          names = ['%s.%s' % (node.module, name.name) for name in node.names]
-        else:
-          continue
-        for name in names if not pages.reason_not_run(item) else []:
-          module, _, last = name.rpartition('.')
-          self.assertTrue(
-              importlib.util.find_spec(name.partition('.')[0])
-              and (not name.startswith('cifar10_lib.') or importlib.util.find_spec(name)
-                   or hasattr(importlib.import_module(module), last)), item)
+  def testSnippetsImportWhatExists(self):
+    for found in FOUND.values():
+      for item in found:
+        if item.kind == 'snippet' and not pages.reason_not_run(item):
+          for name in imported(item.text):
+            self.assertTrue(exists(name), '%s:%d: %s' % (item.page, item.line, name))
 
   def testCommandsHaveProgramsAndFlags(self):
     seen = 0
