@@ -1,7 +1,7 @@
-"""What the pages hold: commands, Python snippets and output, and how `run_pages` runs each command.
+"""Finds the commands, Python snippets and lines of output in the pages, for `run_pages`.
 
-Everything that a page may hold stands in the tables below. A line that no table knows is 'unknown',
-and fails the test, so a new kind of command cannot escape.
+The tables say what a page may hold, how each program is made short, and what cannot run. A line of
+a block that no table knows is 'unknown' and fails the test, so a new kind of command cannot escape.
 """
 import contextlib
 import glob
