@@ -54,10 +54,10 @@ SHORT_OPTIONS = {
     'benchmarks/full_disk.py': '--sizes=2',
     'benchmarks/growth.py': '--short_steps=20 --long_steps=100',
     'benchmarks/kills.py': '--rounds=1',
-    'benchmarks/kills_cluster.py': '--rounds=1',
+    'benchmarks/kills_cluster.py': '--rounds=1 --kinds=launcher',
     'benchmarks/recipes.py': '--seeds=1 --points=1 --score_views=2 --ablation_steps=20 '
                              '--pace_rounds=1 --pace_steps=10',
-    'benchmarks/soak.py': '--minutes=0.5',
+    'benchmarks/soak.py': '--minutes=3',  # a tenth of it must be longer than the start of a program
     'benchmarks/speed.py': '--rounds=1 --steps=20 --warmup=10',
     'benchmarks/speed_parts.py': '--rounds=1 --steps=20 --warmup=10',
     'benchmarks/step_profile.py': '--steps=2 --warmup=2',
