@@ -8,6 +8,7 @@ from datetime import datetime
 from absl import flags
 
 import cifar10_eval
+from cifar10_lib.common.programs import Failure
 from cifar10_lib.training import trainer_files
 
 _LINE = re.compile(r'^(\S+ \S+): step (\d+), ', re.MULTILINE)
@@ -58,6 +59,14 @@ def read_lines(path):
     return []
   with open(path, encoding='utf-8') as file:
     return [json.loads(line) for line in file]
+
+
+def read_stored(path):
+  """Returns the objects of a file of JSON lines, a list; raises Failure if it has none."""
+  found = read_lines(path)
+  if not found:
+    raise Failure('No stored runs in %s. Give another --runs, or leave it out to measure.' % path)
+  return found
 
 
 def add_line(path, result):

@@ -154,14 +154,14 @@ def measure_all(programs, options, path):
 def read(path):
   """Returns stored runs: a dict from (name, part) to a list of dicts, one for each round."""
   results = {}
-  for line in runs.read_lines(path):
+  for line in runs.read_stored(path):
     results.setdefault((line['program'], line['part']), []).append(line)
   return results
 
 
 def values(results, name, part, what):
-  """Returns one number for each round; an empty list if the program lacks the part."""
-  return [result[what] for result in results.get((name, part), [])]
+  """Returns the number of each round that has it; an empty list if the program lacks the part."""
+  return [result[what] for result in results.get((name, part), []) if what in result]
 
 
 def cell(numbers):

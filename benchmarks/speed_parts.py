@@ -89,7 +89,7 @@ def main(argv):
     os.makedirs(FLAGS.out, exist_ok=True)
     path = os.path.join(FLAGS.out, 'speed_parts.jsonl')
     measure_all(FLAGS, path)
-  print(table(runs.read_lines(path)))
+  print(table(runs.read_stored(path)))
 
 
 if __name__ == '__main__':

@@ -62,6 +62,10 @@ class SpeedTest(tf.test.TestCase):
       for part, processor in lines:
         print('{"program": "p", "part": "%s", "processor ms": %f}' % (part, processor), file=file)
     self.assertEqual(speed.input_share(speed.read(path), 'p'), '10.0%')
+    with self.assertRaisesRegex(Failure, 'No stored runs in no_file'):
+      speed.read('no_file')
+    without = {('q', part): [{'images/s': 5.0}] for part in ('training', 'input')}
+    self.assertEqual(speed.input_share(without, 'q'), '-')
 
   def testFailingPeerIsNamed(self):
     with self.assertRaisesRegex(Failure, "the tutorial's structure failed: .*Run it by"):
