@@ -15,7 +15,8 @@ from tests import pages, run_pages, testing
 
 FOUND = pages.read_all()
 # Options of programs that are not ours.
-OTHERS = {'bind_all', 'gpus', 'nosync', 'help', 'helpfull', 'logdir', 'filename', 'follow', 'file'}
+OTHERS = {'bind_all', 'gpus', 'nosync', 'help', 'helpfull', 'logdir', 'logdir_spec', 'filename',
+          'follow', 'file'}
 
 PAGE = """# A page
 
