@@ -85,13 +85,9 @@ REPLACED = (
 CLUSTER_OPTIONS = '--max_steps=80'  # with TF_CONFIG: more than the command on one machine before
 
 # What a reader has and a fresh copy has not: pattern of an item, its path, commands that make it.
-SHORT_TRAINING = ('python cifar10_train.py --data_dir cifar10_data/ --train_dir cifar10_train/ '
-                  '--max_steps=20')
 MADE = (
-    (r'(--checkpoint_dir|--init_from)[= ]cifar10_train/|saved_model\.load', 'cifar10_train',
-     SHORT_TRAINING),
-    (r'saved_model\.load', 'model', 'python cifar10_predict.py --checkpoint_dir=cifar10_train/ '
-                                    '--export=model/'),
+    (r'(--checkpoint_dir|--init_from)[= ]cifar10_train/', 'cifar10_train',
+     'python cifar10_train.py --data_dir cifar10_data/ --train_dir cifar10_train/ --max_steps=20'),
     (r'\bphotos/', 'photos',
      'python -c "from cifar10_lib.dataset.sample import draw_pictures\n'
      'for seed, name in enumerate([\'cup\', \'key\']): '
