@@ -6,8 +6,8 @@ The commands use the packages and programs of the environment that runs this scr
 `./test.sh` installs them. It prints one line a command: page:line, seconds, what it ran.
 RUNS/PAGE.log keeps all that was printed. A command fails if its exit code is not 0 or if it prints
 a traceback. A line of output on a page fails if no command of this page prints such a line. The
-tables in `pages` say how long jobs are made short, and what cannot run. All pages take about 30
-minutes on two cores.
+tables in `pages` say how long jobs are made short, and what cannot run. All pages take about an
+hour on two cores.
 """
 import argparse
 import collections
