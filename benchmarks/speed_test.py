@@ -6,7 +6,7 @@ import os
 import tempfile
 import types
 
-from benchmarks import growth, speed, speed_parts, step_profile
+from benchmarks import growth, results, speed, speed_parts, step_profile
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import records, sample
@@ -83,6 +83,16 @@ class SpeedTest(tf.test.TestCase):
     self.assertEqual(step_profile.table(total, 2.0).splitlines()[2:], [
         '| 90.0% | 90.00 | Conv2D | a |', '| 9.0% | 9.00 | Mul | b |',
         '| 1.0% | 1.00 | 1 others | |'])
+
+  def testPageShowsTheStoredRuns(self):
+    with open(os.path.join(results.ROOT, 'docs', 'speed.md'), encoding='utf-8') as file:
+      page = file.read()
+    stored = speed.read(os.path.join(results.RESULTS, 'speed.jsonl'))
+    shown = [program for program in speed.PROGRAMS + speed.SIXTEEN_BITS
+             if (program.name, 'training') in stored]
+    self.assertGreater(len(shown), 4)
+    self.assertIn(speed.table(stored, shown), page)
+    self.assertIn(speed_parts.table(results.stored('speed_parts')), page)
 
   def testPartsAreSortedByWhatTheySave(self):
     lines = [{'left out': name, 'dtype': dtype, 'ms a step': ms}
