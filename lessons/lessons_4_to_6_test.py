@@ -125,6 +125,11 @@ class FaultsTest(testing.SampleTestCase):
 
 class ControlCTest(tf.test.TestCase):
 
+  def setUp(self):
+    super().setUp()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it
+    self.addCleanup(signal.signal, signal.SIGINT, before)
+
   def testInterruptEndsTheBlockAfterItsLine(self):
     lines = io.StringIO()
     with contextlib.redirect_stdout(lines):
