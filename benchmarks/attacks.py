@@ -21,6 +21,7 @@ from tests import testing
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 END_SECONDS = 60  # for a program to end after a signal, or to make a few steps
+EXPORTED = ['encoded', 'saved_model.pb', 'variables']  # names in the directory of a whole export
 SIGNALS = ('SIGKILL', 'SIGTERM', 'SIGINT')
 WAYS = ('process', 'process', 'group', 'twice')  # how a signal goes, by lot; SIGKILL never twice
 PAUSE = (0.05, 1.0)  # seconds, range of the time before a second signal

@@ -6,7 +6,6 @@ import contextlib
 import csv
 import hashlib
 import os
-import shutil
 
 import numpy as np
 from PIL import Image
@@ -190,7 +189,15 @@ class Export(_Scoring):
 
   def check(self, disk):
     model = os.path.join(disk.path, 'model')
-    assert sorted(os.listdir(model)) == ['encoded', 'saved_model.pb', 'variables'], model
+    assert sorted(os.listdir(model)) == attacks.EXPORTED, model
+
+
+def _make_pictures(folder, numbers):
+  """Writes a picture of noise for each number into a new folder."""
+  os.makedirs(folder)
+  for number in numbers:
+    pixels = np.random.RandomState(number).randint(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(os.path.join(folder, '%d.png' % number))
 
 
 class Input(_Scoring):
@@ -200,10 +207,7 @@ class Input(_Scoring):
   def __init__(self, directory):
     super().__init__(directory)
     self.pictures = os.path.join(directory, 'pictures')
-    os.mkdir(self.pictures)
-    for number in range(30):
-      pixels = np.random.RandomState(number).randint(0, 256, (32, 32, 3), np.uint8)
-      Image.fromarray(pixels).save(os.path.join(self.pictures, '%d.png' % number))
+    _make_pictures(self.pictures, range(30))
 
   def argv(self, disk):
     return attacks.command('cifar10_predict', self.pictures, checkpoint_dir=self.train_dir,
@@ -216,17 +220,15 @@ class Input(_Scoring):
         picture.load()
 
 
-class Conversion(Input):
+class Conversion(Site):
   """Makes a data set of 30 pictures of two classes, and draws them; 200 KB in all."""
   most = 360
 
   def __init__(self, directory):
     super().__init__(directory)
     self.photos = os.path.join(directory, 'photos')
-    for number, name in enumerate(sorted(os.listdir(self.pictures))):
-      place = os.path.join(self.photos, 'cup' if number % 2 else 'key')
-      os.makedirs(place, exist_ok=True)
-      shutil.copy(os.path.join(self.pictures, name), place)
+    for start, name in enumerate(['key', 'cup']):
+      _make_pictures(os.path.join(self.photos, name), range(start, 30, 2))
 
   def argv(self, disk):
     return attacks.command('cifar10_convert', self.photos,

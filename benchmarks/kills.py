@@ -35,7 +35,6 @@ from cifar10_lib.training import checkpoints  # noqa: E402
 # From the start to the signal, relative to an undisturbed run. Python itself, which takes 0.1 s to
 # start, answers SIGINT with a traceback: no program can prevent that.
 MOMENTS = (0.06, 1.2)
-EXPORTED = ['encoded', 'saved_model.pb', 'variables']  # names in the directory of a whole export
 
 
 def training(directory, program='cifar10_train', **flags):
@@ -150,13 +149,13 @@ def exporting(directory):
       time.sleep(moment * whole)
       blow.strike(process, codes=[0])
     left = os.listdir(model) if os.path.exists(model) else []
-    if sorted(left) == EXPORTED:
+    if sorted(left) == attacks.EXPORTED:
       assert _predictions(model) == expected, 'a wrong model'
       assert model in attacks.run(argv(model), code=1)
       return 'whole'
     attacks.run(argv(model))
-    assert _predictions(model) == expected and sorted(os.listdir(model)) == EXPORTED and len(
-        os.listdir(place)) == 1, left
+    assert _predictions(model) == expected and sorted(
+        os.listdir(model)) == attacks.EXPORTED and len(os.listdir(place)) == 1, left
     return 'unfinished' if left else 'nothing'
   return one_round
 

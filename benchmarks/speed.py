@@ -143,9 +143,8 @@ def measure_all(programs, options, path):
         if part in program.parts:
           result = measure(program, part, options.data_dir, options.warmup, options.steps,
                            options.torch_python)
-          with open(path, 'a', encoding='utf-8') as file:
-            json.dump({'program': program.name, 'part': part, 'round': number + 1, **result}, file)
-            file.write('\n')
+          runs.add_line(
+              path, {'program': program.name, 'part': part, 'round': number + 1, **result})
           print('round %d %-10s %-38s %8.0f images/s' % (number + 1, part, program.name,
                                                          result['images/s']), flush=True)
   return read(path)

@@ -9,7 +9,6 @@ docs/speed.md comes from the stored runs:
 
   python benchmarks/speed_parts.py --runs=benchmarks/results/speed_parts.jsonl
 """
-import json
 import os
 import statistics
 import sys
@@ -58,8 +57,7 @@ def measure_all(options, path):
                                options.warmup, options.steps, more=more)
         line = {'left out': name, 'dtype': dtype, 'round': number + 1,
                 'ms a step': 128e3 / result['images/s'], 'peak MiB': result['peak MiB']}
-        with open(path, 'a', encoding='utf-8') as file:
-          file.write(json.dumps(line) + '\n')
+        runs.add_line(path, line)
         print('round %d %-9s %-34s %6.1f ms' % (number + 1, dtype, name, line['ms a step']),
               flush=True)
 
