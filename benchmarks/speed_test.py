@@ -23,7 +23,7 @@ class SpeedTest(tf.test.TestCase):
   def testProgramsAreMeasuredAndShown(self):
     programs = [speed.PROGRAMS[0]._replace(parts=('training', 'input')),
                 speed.PROGRAMS[1]._replace(parts=('input',))]
-    options = types.SimpleNamespace(rounds=1, data_dir=self.data_dir, warmup=10, steps=10,
+    options = types.SimpleNamespace(rounds=1, data_dir=self.data_dir, warmup=2, steps=3,
                                     torch_python='none')
     with contextlib.redirect_stdout(io.StringIO()) as out:
       path = os.path.join(self.directory, 'speed.jsonl')
@@ -108,7 +108,7 @@ class SpeedTest(tf.test.TestCase):
   def testAllShortcutsCanBeLeftOut(self):
     names = [more[-1] for _, more in speed_parts.VARIANTS.values() if more]
     self.assertLen(names, 4)
-    result = speed.measure(speed.PROGRAMS[0], 'training', self.data_dir, 10, 10,
+    result = speed.measure(speed.PROGRAMS[0], 'training', self.data_dir, 2, 3,
                            more=['--without', ','.join(names)])
     self.assertGreater(result['images/s'], 0)
 

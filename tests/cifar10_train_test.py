@@ -229,14 +229,15 @@ class TrainTest(testing.TrainerTestCase):
     self.assertEqual(
         self._train(max_steps=2, recipe='fast',
                     train_dir=os.path.join(self.train_dir, 'earlier'))[0], 0)
+    for max_steps in 3, 6:  # two starts
+      self._train(max_steps=max_steps, recipe='fast', save_checkpoint_steps=1, keep_checkpoints=7)
     local3 = []
-    for max_steps in 1, 2, 4, 5, 6:  # each in a new start
-      self._train(max_steps=max_steps, recipe='fast')
-      tensors = testing.tensors(self._path(max_steps))
-      self.assertEqual(tensors['local3/weights/Updates'], max_steps)
+    for step in range(1, 7):
+      tensors = testing.tensors(self._path(step))
+      self.assertEqual(tensors['local3/weights/Updates'], step)
       local3.append((tensors['local3/weights'], tensors['local3/weights/Momentum']))
     moved = [bool(np.any(one[0] != other[0])) for one, other in itertools.pairwise(local3)]
-    self.assertEqual(moved, [False, False, True, False])
+    self.assertEqual(moved, [False, False, False, True, False])
     for one, other in itertools.pairwise(local3):
       self.assertTrue(np.any(one[1] != other[1]))
 

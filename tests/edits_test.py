@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent import futures
 
 import numpy as np
 from PIL import Image
@@ -52,26 +51,6 @@ EDITS = {
     'twelve classes': [],  # in the data: twelve names in batches.meta.txt
 }
 
-# All programs run in one process, because loading TensorFlow takes longer than they do.
-PROGRAMS = r'''
-import os, sys
-data_dir, work, picture = sys.argv[1:]
-import cifar10_eval, cifar10_predict, cifar10_train
-from cifar10_lib.common.tf1 import tf
-FLAGS = cifar10_train.FLAGS
-FLAGS(['program', '--data_dir=' + data_dir, '--train_dir=' + work, '--checkpoint_dir=' + work,
-       '--eval_dir=' + work + '/eval', '--batch_size=8', '--max_steps=2', '--run_once',
-       '--summary_steps=1'])
-assert cifar10_train.train(FLAGS) == 0
-cifar10_eval.evaluate(FLAGS)
-assert not cifar10_predict.main(['program', picture])
-FLAGS.export = work + '/model'
-assert not cifar10_predict.main(['program'])
-averages = [name for name, _ in tf.train.list_variables(tf.train.latest_checkpoint(work))]
-if 'batch_norm/mean' in averages:
-  assert tf.train.load_variable(tf.train.latest_checkpoint(work), 'batch_norm/mean').any()
-'''
-
 
 class EditsTest(testing.SampleTestCase):
   EXAMPLES = 40
@@ -85,36 +64,35 @@ class EditsTest(testing.SampleTestCase):
       shutil.copy(path, copy)
     for name, text, replacement in edits:
       path = os.path.join(copy, name)
-      with open(path, encoding='utf-8') as file:
-        content = file.read()
+      content = self._read(path)
       self.assertIn(text, content)
       with open(path, 'w', encoding='utf-8') as file:
         file.write(content.replace(text, replacement))
     return copy
 
+  def _read(self, path):
+    with open(path, encoding='utf-8') as file:
+      return file.read()
+
   def testEditedNetworksWorkInAllPrograms(self):
     picture = os.path.join(self.root, 'picture.png')
     Image.fromarray(np.arange(48 * 40 * 3, dtype=np.uint8).reshape(48, 40, 3)).save(picture)
-    with futures.ThreadPoolExecutor(2) as threads:
-      runs = {name: threads.submit(self._run, name, edits, picture)
-              for name, edits in EDITS.items()}
-    for name, run in runs.items():
+    twelve = os.path.join(self.root, 'twelve')
+    testing.relabel(self.data_dir, list('abcdefghijkl'), twelve)
+    copies = {name: self._edited(edits) for name, edits in EDITS.items()}
+    done = subprocess.run(
+        [sys.executable, '-m', 'tests.edited', picture,
+         *('%s=%s' % (copy, twelve if name == 'twelve classes' else self.data_dir)
+           for name, copy in copies.items())],
+        timeout=300, cwd=ROOT, check=False)
+    for name, copy in copies.items():
       with self.subTest(name):
-        done = run.result()
-        self.assertEqual((done.returncode, done.stderr[-2000:]), (0, ''), name)
-        self.assertRegex(done.stdout, r'precision @ 1 = \d\.\d{3} \(\d+/20\) at step 2')
-        self.assertIn('picture.png: ', done.stdout)
-
-  def _run(self, name, edits, picture):
-    """Runs all programs in an edited copy; returns a subprocess.CompletedProcess."""
-    copy, data_dir = self._edited(edits), self.data_dir
-    if name == 'twelve classes':
-      data_dir = os.path.join(copy, 'data')
-      testing.relabel(self.data_dir, list('abcdefghijkl'), data_dir)
-    return subprocess.run(
-        [sys.executable, '-c', PROGRAMS, data_dir, os.path.join(copy, 'work'), picture],
-        capture_output=True, text=True, timeout=100, cwd=copy, check=False,
-        env=dict(os.environ, PYTHONPATH=copy))
+        out, err = (self._read(os.path.join(copy, stream)) for stream in ('stdout', 'stderr'))
+        self.assertEqual(err[-2000:], '')
+        self.assertRegex(out, r'precision @ 1 = \d\.\d{3} \(\d+/20\) at step 2')
+        self.assertIn('picture.png: ', out)
+        self.assertTrue(os.path.exists(os.path.join(copy, 'work', 'model', 'saved_model.pb')))
+    self.assertEqual(done.returncode, 0)
 
 
 if __name__ == '__main__':

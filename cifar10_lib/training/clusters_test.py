@@ -87,6 +87,7 @@ class ReachTest(tf.test.TestCase):
     """Ends it if a peer is away for too long, or if a step does not end after a signal."""
     program = '''
 import signal, sys, time, types
+sys.argv[0] = 'cifar10_train_distributed.py'  # a program: it does not load TensorFlow for this
 from cifar10_lib.training import clusters
 cluster = clusters.Cluster({'ps': [sys.argv[1]], 'worker': [sys.argv[1], 'x:1']}, 'worker', 1)
 signals = types.SimpleNamespace(number=int(sys.argv[2]) or None)
