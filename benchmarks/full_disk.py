@@ -11,9 +11,12 @@ fault is described on standard error. Sites of a disk that is full, in --sizes s
 
 Each program ends with code 0, or with code 1 and one line that says "no space left on device". The
 same command ends well once there is room, and no unfinished file is left then. Sites of a disk that
-is read-only from the start or from the first steps on, or that vanishes then:
+is read-only from the start or from the first steps on, or that vanishes then (--sizes times):
 
-  read-only-training, read-only-evaluation, vanishing-training, vanishing-evaluation (--sizes times)
+  read-only-training, read-only-evaluation, vanishing-training, vanishing-evaluation
+
+and at moments that are evenly spread over a run, in place of `training` above: tables, download,
+sample, export, input, conversion, cluster.
 
 It needs Linux, and the right to mount a tmpfs in namespaces of its own (`unshare --map-root-user
 --mount`). All mounts are gone with it.

@@ -41,8 +41,10 @@ class _Lost(full_disk_sites.Site):
         while os.path.ismount(disk.path):
           disk.call('umount', '-l', disk.path)
         disk.call('mount', '--bind', spare.path, disk.path)
-        again = full_disk.call(self.finish(disk))
-        assert full_disk.check(again, '') == 'done', again.stderr
+        if result == 'refused':
+          with self.prepared(disk, None):
+            again = full_disk.call(self.finish(disk))
+          assert full_disk.check(again, '', self.notes) == 'done', again.stderr
         self.check(disk)
         assert not full_disk.unfinished(disk.path), full_disk.unfinished(disk.path)
       finally:
@@ -130,6 +132,37 @@ class _Evaluation(_Lost):
     return self.argv(disk, once=True)
 
 
+class _AtAMoment(_Lost):
+  """A site of `full_disk_sites`; its tries lose the disk at moments evenly spread over a run."""
+  seconds = None  # of an undisturbed run
+
+  def attempt(self, disk, kilobytes, number):
+    if self.seconds is None:
+      with disk, self.prepared(disk, None):
+        started = time.monotonic()
+        assert full_disk.check(full_disk.call(self.argv(disk)), '', self.notes) == 'done'
+        self.seconds = time.monotonic() - started
+    self.moment = kilobytes / self.most * self.seconds
+    return super().attempt(disk, kilobytes, number)
+
+  def _attempt(self, disk, at_once):
+    with self.prepared(disk, None):
+      process = subprocess.Popen(self.argv(disk), stdin=subprocess.DEVNULL, text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+      try:
+        time.sleep(self.moment)
+        self.lose(disk)
+        output = process.communicate(timeout=WAIT_SECONDS)
+      finally:
+        process.kill()
+        process.communicate()
+    return full_disk.check(
+        subprocess.CompletedProcess([], process.returncode, *output), PATTERN, self.notes)
+
+  def finish(self, disk):
+    return self.argv(disk)
+
+
 class _ReadOnly:
   """A read-only view over the disk."""
 
@@ -146,21 +179,14 @@ class _Vanishing:
     disk.call('mount', '-t', 'tmpfs', '-o', 'ro', 'tmpfs', disk.path)
 
 
-class ReadOnlyTraining(_ReadOnly, _Training):
-  pass
+def _sites():
+  """Returns all sites (dict from name to class), such as read-only-training."""
+  places = {'training': (_Training,), 'evaluation': (_Evaluation,),
+            **{name: (_AtAMoment, full_disk_sites.SITES[name]) for name in (
+                'tables', 'download', 'sample', 'export', 'input', 'conversion', 'cluster')}}
+  return {'%s-%s' % (kind, name): type(name, (loss, *bases), {})
+          for kind, loss in (('read-only', _ReadOnly), ('vanishing', _Vanishing))
+          for name, bases in places.items()}
 
 
-class VanishingTraining(_Vanishing, _Training):
-  pass
-
-
-class ReadOnlyEvaluation(_ReadOnly, _Evaluation):
-  pass
-
-
-class VanishingEvaluation(_Vanishing, _Evaluation):
-  pass
-
-
-SITES = {'read-only-training': ReadOnlyTraining, 'read-only-evaluation': ReadOnlyEvaluation,
-         'vanishing-training': VanishingTraining, 'vanishing-evaluation': VanishingEvaluation}
+SITES = _sites()

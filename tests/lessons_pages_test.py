@@ -1,5 +1,7 @@
 """Tests the English lessons without running them: form, stored outputs, links; and these checks."""
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -43,3 +45,14 @@ def test_only_comments_and_strings_may_differ():
   cell = "x = f('a', 1)  # one\n"
   assert notebooks.without_texts(cell) == notebooks.without_texts("x = f('乙', 1)\n")
   assert notebooks.without_texts(cell) != notebooks.without_texts("x = f('a', 2)\n")
+
+
+@pytest.mark.parametrize('folder, text', [('', 'Run the first cell'), ('zh', '请先运行')])
+def test_a_cell_before_the_first_one_names_it(folder, text):
+  directory = os.path.join(notebooks.LESSONS, folder)  # where a notebook's kernel starts
+  program = ('from importlib import import_module\ntry:\n  import_module("lessons.draw")\n'
+             'except ImportError as error: print(*error._render_traceback_())')
+  done = subprocess.run([sys.executable, '-c', program], cwd=directory, capture_output=True,
+                        encoding='utf-8', env=dict(os.environ, PYTHONUTF8='1', PYTHONPATH=''),
+                        check=False)
+  assert done.stdout.startswith('ImportError: ' + text), done.stderr

@@ -1,0 +1,14 @@
+"""Stands for the package `lessons` until a notebook's first cell has put the project on the path.
+
+A notebook's kernel starts in this directory. Without this file a later cell would fail with "No
+module named 'lessons'", as if there were something to install.
+"""
+
+
+class FirstCellError(ImportError):
+
+  def _render_traceback_(self):  # which IPython shows instead of a traceback
+    return ['ImportError: %s' % self]
+
+
+raise FirstCellError('Run the first cell of this notebook, then this one again.')
