@@ -38,6 +38,16 @@ class WatchTest(evaluating.EvalTestCase):
     self.assertEqual([step for _, _, step in self.scores(out)], [5, 9, 12])
     self.assertNotIn('Waiting', out)
 
+  def testSaysOnceThatItWaitsForAStoppedTrainer(self):
+    def status(state):
+      return lambda: trainer_files.write_status(self.train_dir, state)
+    self.save(5)
+    status('stopped')()
+    waits = iter([lambda: None, status('training'), status('stopped'), status('finished')])
+    with mock.patch.object(trainer_files, 'wait', lambda *_: next(waits)()):
+      out = self.evaluate(run_once=False)
+    self.assertEqual(out.count('Training is stopped. Waiting'), 2)
+
   def testWaitsForATrainer(self):
     os.rmdir(self.train_dir)  # the trainer has not started
     def train():

@@ -228,7 +228,7 @@ def new_checkpoints(directory, seconds):
   Raises:
     Failure: training has ended without a checkpoint.
   """
-  seen, killed, ended = set(), False, False
+  seen, killed, ended, was_stopped = set(), False, False, False
   while not ended:
     ended = killed or has_ended(directory)  # before the search, which then finds the last one
     found = checkpoints.find_all(directory)
@@ -239,6 +239,11 @@ def new_checkpoints(directory, seconds):
     if not ended:
       if not found:
         print('Waiting for a checkpoint in %s.' % directory, flush=True)
+      stopped = read_status(directory).get('state') == 'stopped'
+      if stopped and not was_stopped:
+        print('Training is stopped. Waiting until it goes on; Ctrl-C ends this program.',
+              flush=True)
+      was_stopped = stopped
       killed = wait(directory, seconds)
       if killed:
         print('The trainer of %s has ended without saying so.' % directory, flush=True)
