@@ -6,7 +6,8 @@ The trainer and the evaluation are those that a user runs. The training set is s
 short budget has many epochs and shows overfitting. The benchmark prints the accuracy on undistorted
 training pictures, on the held-out set and on the test set, and the gap between training and test.
 Choose distortions by the held-out set. The benchmark also draws the accuracies and their curves.
---out keeps each finished run; the same command continues a benchmark that was stopped.
+Each run appends one line to --results. Runs that are there are not repeated, so the same command
+goes on with a benchmark that was stopped.
 """
 import contextlib
 import functools
@@ -47,7 +48,9 @@ SETS = {
 
 def define_flags():
   """Defines the flags of this program; an import alone does not, to avoid duplicate flags."""
-  flags.DEFINE_string('out', 'augmentation_runs', 'Directory for data, runs and results.')
+  flags.DEFINE_string('out', 'augmentation_runs', 'Directory for data and runs.')
+  flags.DEFINE_string('results', os.path.join(runs.STORED, 'augmentation.jsonl'),
+                      'File of results, one JSON line a run.')
   flags.DEFINE_integer('train_examples', 2000, 'Training pictures.', lower_bound=5)
   flags.DEFINE_integer('held_out_examples', 2500, 'Held-out training pictures.', lower_bound=5)
   flags.DEFINE_integer('steps', 800, 'Steps in each run.', lower_bound=4)
@@ -122,7 +125,7 @@ def run(augment, seed, steps, batch_size, data_dir, train_dir, scorers):
 
 
 def run_all(options):
-  """Runs every set with every seed and returns all results; finished runs are read from --out.
+  """Runs every set with every seed and returns all results; finished runs are read from --results.
 
   Args:
     options: the parsed flags.
@@ -141,8 +144,10 @@ def run_all(options):
     for name, augment in SETS.items():
       budget = '%d-%d-%d' % (options.train_examples, options.steps, options.batch_size)
       train_dir = os.path.join(options.out, '%s-%s-%d' % (name.replace(' ', '_'), budget, seed))
-      path = os.path.join(train_dir, 'result.json')
-      last = runs.kept(path, functools.partial(
+      key = dict(set=name, seed=seed, train_examples=options.train_examples,
+                 held_out_examples=options.held_out_examples, steps=options.steps,
+                 batch_size=options.batch_size)
+      last = runs.stored_line(options.results, key, functools.partial(
           run, augment, seed, options.steps, options.batch_size, training, train_dir, scorers))
       results[name].append(last)
       print('seed %d %-26s training %.3f validation %.3f test %.3f' % (

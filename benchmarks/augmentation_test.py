@@ -37,7 +37,7 @@ class AugmentationBenchmarkTest(tf.test.TestCase):
   def testFinishedRunsAreNotRepeated(self):
     options = types.SimpleNamespace(
         data_dir=self.data_dir, out=self.out, train_examples=40, held_out_examples=25, steps=4,
-        batch_size=8, seeds=2)
+        batch_size=8, seeds=2, results=os.path.join(self.directory, 'results.jsonl'))
     augmentation.FLAGS.mark_as_parsed()
     sets = {'none': 'none', 'noise': 'noise'}
     with mock.patch.object(augmentation, 'SETS', sets), \

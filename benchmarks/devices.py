@@ -7,6 +7,7 @@ checkpoint. The machine should be otherwise idle. Each update uses the mean grad
 pictures, so precision should differ only by chance. All devices share the cores of one machine. So
 this measures what each method costs, not what it gains on more hardware.
 """
+import functools
 import os
 import re
 import statistics
@@ -40,7 +41,9 @@ PROGRAMS = {
 
 def define_flags():
   """Defines the flags of this program. An import does not, so that flags do not clash."""
-  flags.DEFINE_string('out', 'devices', 'Directory for runs and results.')
+  flags.DEFINE_string('out', 'devices', 'Directory for runs.')
+  flags.DEFINE_string('results', os.path.join(runs.STORED, 'devices.jsonl'),
+                      'File of results, one JSON line a run. Runs that are there are not repeated.')
   flags.DEFINE_integer('rounds', 3, 'Number of runs of each program.', lower_bound=1)
   flags.DEFINE_integer('steps', 600, 'Number of steps in a run.', lower_bound=100)
   flags.DEFINE_enum('recipe', 'fast', sorted(cifar10.RECIPES), 'Recipe to train with.')
@@ -96,9 +99,11 @@ def main(argv):
   results = {}
   for number in range(FLAGS.rounds):
     for name, arguments in PROGRAMS.items():
-      directory = os.path.join(FLAGS.out, '%s-%d' % (re.sub(r'\W+', '_', name), number))
-      result = runs.kept(directory + '.json',
-                         lambda a=arguments, d=directory: run(a, d, FLAGS, scorer))
+      key = dict(program=name, recipe=FLAGS.recipe, steps=FLAGS.steps, use_fp16=FLAGS.use_fp16,
+                 round=number + 1)
+      directory = os.path.join(FLAGS.out, re.sub(r'\W+', '_', ' '.join(map(str, key.values()))))
+      result = runs.stored_line(FLAGS.results, key,
+                                functools.partial(run, arguments, directory, FLAGS, scorer))
       results.setdefault(name, []).append(result)
       print('round %d %-28s %6.0f images/s, precision %.3f' % (
           number + 1, name, result['images/s'], result['precision']), flush=True)

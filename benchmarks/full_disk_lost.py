@@ -14,7 +14,7 @@ from cifar10_lib.training import checkpoints
 
 WAIT_SECONDS = 60
 POLL_SECONDS = 0.05
-PATTERN = '[Rr]ead-only file system|[Nn]o such file or directory|not found'
+PATTERN = '[Rr]ead-only file system|[Nn]o such file|not found'
 
 
 class _Lost(full_disk_sites.Site):

@@ -11,6 +11,7 @@ import cifar10_eval
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.training import trainer_files
 
+STORED = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'results')
 _LINE = re.compile(r'^(\S+ \S+): step (\d+), ', re.MULTILINE)
 
 
@@ -59,6 +60,22 @@ def read_lines(path):
     return []
   with open(path, encoding='utf-8') as file:
     return [json.loads(line) for line in file]
+
+
+def stored_line(path, key, run):
+  """Returns one run of a file of JSON lines; if it is not there, makes it and appends it.
+
+  Args:
+    path: the file.
+    key: dict of what tells the run from others; its values are in the line.
+    run: function without arguments that makes the run and returns its results, a dict.
+  """
+  for line in read_lines(path):
+    if key.items() <= line.items():
+      return line
+  line = {**key, **run()}
+  add_line(path, line)
+  return line
 
 
 def read_stored(path):
