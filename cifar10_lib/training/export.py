@@ -52,7 +52,8 @@ def _filling(directory):
     if names:
       _remove(directory)
     os.makedirs(unfinished)
-    yield unfinished
+    with checkpoints.saving():
+      yield unfinished
     for name in sorted(os.listdir(unfinished), key=lambda name: name == MODEL):  # MODEL last
       os.rename(os.path.join(unfinished, name), os.path.join(directory, name))
     os.rmdir(unfinished)

@@ -194,6 +194,18 @@ class ExportTest(tf.test.TestCase):
       export.export(self._save(), directory, _log_probabilities, NAMES, weights='raw')
     self.assertFalse(os.path.exists(directory))
 
+  def testDirectoryThatVanishesIsNamed(self):
+    directory = os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), 'model')
+    path, save = self._save(), tf.train.Saver.save
+    def vanish(*arguments, **more):
+      shutil.rmtree(directory)
+      gone = tf.errors.NotFoundError(None, None, 'gone')
+      with mock.patch.object(tf.Session, 'run', side_effect=gone):
+        return save(*arguments, **more)
+    with mock.patch.object(tf.train.Saver, 'save', vanish), \
+         self.assertRaisesRegex(Failure, 'model cannot be written: No such file or directory'):
+      export.export(path, directory, _log_probabilities, NAMES, weights='raw')
+
   def testCheckpointOfAnotherNetworkIsRefused(self):
     with self.assertRaisesRegex(Failure, 'scale is missing.*The network was changed since'):
       self._export(self._save('other'))

@@ -263,7 +263,7 @@ def _quiet_writer():
 def failures(what):
   """Turns an error of TensorFlow or of the file system in the block into a Failure of one line."""
   try:
-    with _quiet_writer():
+    with _quiet_writer(), checkpoints.saving():
       yield
   except tf.errors.OpError as error:
     if programs.is_full(error):

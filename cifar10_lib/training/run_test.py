@@ -3,6 +3,7 @@ import contextlib
 import errno
 import io
 import os
+from unittest import mock
 
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
@@ -60,6 +61,19 @@ class FailuresTest(testing.DirectoryTestCase):
       self.assertEqual(str(caught.exception), text)
     with self.assertRaises(BrokenPipeError), run.failures('Work'):
       raise BrokenPipeError
+
+  def testDirectoryThatVanishesBeforeASaveIsNamed(self):
+    path = os.path.join(self.directory, 'vanished', 'model.ckpt')
+    with tf.Graph().as_default(), tf.Session() as session:
+      tf.get_variable('x', initializer=1.0)
+      session.run(tf.global_variables_initializer())
+      gone = tf.errors.NotFoundError(None, None, 'gone')
+      saver = tf.train.Saver()
+      with mock.patch.object(tf.Session, 'run', side_effect=gone), self.assertRaisesRegex(
+          Failure, 'Work failed: .*vanished/model.ckpt.*: No such file'), run.failures('Work'):
+        saver.save(session, path)
+    with self.assertRaisesRegex(ValueError, 'a bug'), run.failures('Work'):
+      raise ValueError('a bug')
 
 
 if __name__ == '__main__':
