@@ -272,7 +272,7 @@ def train_locally(options):
     return 0
   # The empty --local at the end overrides the given one. Each task gets TF_CONFIG instead.
   command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], '--local=']
-  with stopping.catch_signals() as signals:
+  with stopping.catch_signals() as signals, run.failures('Training in %s' % options.train_dir):
     return local_cluster.run(counts, command, options.train_dir, signals, 2 * run.GRACE_SECONDS,
                              options.allow_network)
 

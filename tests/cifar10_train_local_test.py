@@ -15,6 +15,7 @@ from unittest import mock
 import cifar10
 import cifar10_train
 import cifar10_train_distributed as program
+from cifar10_lib.common.programs import Failure
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.training import (
     checkpoints, clusters, isolation, isolation_test, local_cluster, trainer_files)
@@ -136,6 +137,20 @@ class ClosedTest(_LauncherTestCase):
     self.assertLess(time.monotonic() - began, STOP_SECONDS)
     self.assertGreater(checkpoints.step_of(checkpoints.find_latest(self.train_dir)), 2)
     self._no_task_runs()
+
+
+class LauncherTest(testing.TrainerTestCase):
+
+  def testADirectoryThatCannotBeMadeIsNamed(self):
+    file = os.path.join(self.get_temp_dir(), 'file')
+    with open(file, 'w'):
+      pass
+    options = testing.defaults(cifar10, cifar10_train, program, data_dir=self.data_dir,
+                               train_dir=os.path.join(file, 'train'), local='ps:1,worker:1',
+                               allow_network=True)
+    with mock.patch.object(cifar10, 'maybe_download_and_extract'), \
+         self.assertRaisesRegex(Failure, '^Training in [^\n]*train: Not a directory$'):
+      program.train_locally(options)
 
 
 class ChiefTest(testing.TrainerTestCase):
