@@ -8,7 +8,7 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks import augmentation
+from benchmarks import augmentation, runs
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import records, sample
 
@@ -46,17 +46,25 @@ class AugmentationBenchmarkTest(tf.test.TestCase):
       with mock.patch.object(augmentation, 'run', side_effect=AssertionError('ran again')):
         self.assertEqual(augmentation.run_all(options), results)
     self.assertEqual(set(results), set(sets))
-    for runs in results.values():
-      self.assertLen(runs, 2)
-      for run in runs:
+    for finished in results.values():
+      self.assertLen(finished, 2)
+      for run in finished:
         self.assertEqual(run['step'], [1, 2, 3, 4])
         self.assertLen(run['training'] + run['validation'] + run['test'], 9)
 
+  def testPageShowsTheStoredRuns(self):
+    results = {}
+    for line in runs.read_lines(os.path.join(runs.STORED, 'augmentation.jsonl')):
+      results.setdefault(line['set'], []).append(line)
+    page = os.path.join(os.path.dirname(runs.STORED), os.pardir, 'docs', 'augmentation.md')
+    with open(page, encoding='utf-8') as file:
+      self.assertIn(augmentation.table(results), file.read())
+
   def testTableAndChart(self):
-    def runs(*finals):
+    def finished(*finals):
       return [{'step': [1, 2], 'training': [0.5, 0.9], 'validation': [0.3, v], 'test': [v - 0.1]}
               for v in finals]
-    results = {'none': runs(0.5, 0.6), "the tutorial's": runs(0.6, 0.8)}
+    results = {'none': finished(0.5, 0.6), "the tutorial's": finished(0.6, 0.8)}
     self.assertEqual(augmentation.best(results), "the tutorial's")
     self.assertEqual(augmentation.table(results).splitlines()[2:], [
         "| the tutorial's | 0.900 ± 0.000 | 0.700 ± 0.141 | 0.600 ± 0.141 | 0.300 |",
