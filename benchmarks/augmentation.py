@@ -7,7 +7,8 @@ short budget has many epochs and shows overfitting. The benchmark prints the acc
 training pictures, on the held-out set and on the test set, and the gap between training and test.
 Choose distortions by the held-out set. The benchmark also draws the accuracies and their curves.
 Each run appends one line to --results. Runs that are there are not repeated, so the same command
-goes on with a benchmark that was stopped.
+goes on with a benchmark that was stopped. --results=benchmarks/results/augmentation.jsonl --seeds=2
+shows those of docs/augmentation.md.
 """
 import contextlib
 import functools
@@ -49,8 +50,8 @@ SETS = {
 def define_flags():
   """Defines the flags of this program; an import alone does not, to avoid duplicate flags."""
   flags.DEFINE_string('out', 'augmentation_runs', 'Directory for data and runs.')
-  flags.DEFINE_string('results', os.path.join(runs.STORED, 'augmentation.jsonl'),
-                      'File of results, one JSON line a run.')
+  flags.DEFINE_string('results', None, 'File of results, one JSON line a run; by default '
+                                       'results.jsonl in --out.')
   flags.DEFINE_integer('train_examples', 2000, 'Training pictures.', lower_bound=5)
   flags.DEFINE_integer('held_out_examples', 2500, 'Held-out training pictures.', lower_bound=5)
   flags.DEFINE_integer('steps', 800, 'Steps in each run.', lower_bound=4)
@@ -139,6 +140,7 @@ def run_all(options):
       name: runs.Scorer(data_dir=data_dir, eval_data=part, num_examples=10**6, batch_size=500)
       for name, data_dir, part in (('training', training, 'train_eval'), ('test', training, 'test'),
                                    ('validation', validation, 'test'))}
+  path = options.results or os.path.join(options.out, 'results.jsonl')
   results = {name: [] for name in SETS}
   for seed in range(options.seeds):
     for name, augment in SETS.items():
@@ -147,7 +149,7 @@ def run_all(options):
       key = dict(set=name, seed=seed, train_examples=options.train_examples,
                  held_out_examples=options.held_out_examples, steps=options.steps,
                  batch_size=options.batch_size)
-      last = runs.stored_line(options.results, key, functools.partial(
+      last = runs.stored_line(path, key, functools.partial(
           run, augment, seed, options.steps, options.batch_size, training, train_dir, scorers))
       results[name].append(last)
       print('seed %d %-26s training %.3f validation %.3f test %.3f' % (

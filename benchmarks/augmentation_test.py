@@ -37,7 +37,7 @@ class AugmentationBenchmarkTest(tf.test.TestCase):
   def testFinishedRunsAreNotRepeated(self):
     options = types.SimpleNamespace(
         data_dir=self.data_dir, out=self.out, train_examples=40, held_out_examples=25, steps=4,
-        batch_size=8, seeds=2, results=os.path.join(self.directory, 'results.jsonl'))
+        batch_size=8, seeds=2, results=None)
     augmentation.FLAGS.mark_as_parsed()
     sets = {'none': 'none', 'noise': 'noise'}
     with mock.patch.object(augmentation, 'SETS', sets), \
@@ -54,8 +54,9 @@ class AugmentationBenchmarkTest(tf.test.TestCase):
 
   def testPageShowsTheStoredRuns(self):
     results = {}
-    for line in runs.read_lines(os.path.join(runs.STORED, 'augmentation.jsonl')):
+    for line in runs.read_stored(os.path.join(runs.STORED, 'augmentation.jsonl')):
       results.setdefault(line['set'], []).append(line)
+    self.assertCountEqual(results, augmentation.SETS)
     page = os.path.join(os.path.dirname(runs.STORED), os.pardir, 'docs', 'augmentation.md')
     with open(page, encoding='utf-8') as file:
       self.assertIn(augmentation.table(results), file.read())

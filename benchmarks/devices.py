@@ -42,8 +42,8 @@ PROGRAMS = {
 def define_flags():
   """Defines the flags of this program. An import does not, so that flags do not clash."""
   flags.DEFINE_string('out', 'devices', 'Directory for runs.')
-  flags.DEFINE_string('results', os.path.join(runs.STORED, 'devices.jsonl'),
-                      'File of results, one JSON line a run. Runs that are there are not repeated.')
+  flags.DEFINE_string('results', None, 'File of results, one JSON line a run; by default '
+                      'results.jsonl in --out. Runs that are there are not repeated.')
   flags.DEFINE_integer('rounds', 3, 'Number of runs of each program.', lower_bound=1)
   flags.DEFINE_integer('steps', 600, 'Number of steps in a run.', lower_bound=100)
   flags.DEFINE_enum('recipe', 'fast', sorted(cifar10.RECIPES), 'Recipe to train with.')
@@ -96,13 +96,14 @@ def main(argv):
   del argv
   cifar10.maybe_download_and_extract()
   scorer = runs.Scorer(data_dir=FLAGS.data_dir, views='1', eval_data='test')
-  results = {}
+  os.makedirs(FLAGS.out, exist_ok=True)
+  path, results = FLAGS.results or os.path.join(FLAGS.out, 'results.jsonl'), {}
   for number in range(FLAGS.rounds):
     for name, arguments in PROGRAMS.items():
       key = dict(program=name, recipe=FLAGS.recipe, steps=FLAGS.steps, use_fp16=FLAGS.use_fp16,
                  round=number + 1)
       directory = os.path.join(FLAGS.out, re.sub(r'\W+', '_', ' '.join(map(str, key.values()))))
-      result = runs.stored_line(FLAGS.results, key,
+      result = runs.stored_line(path, key,
                                 functools.partial(run, arguments, directory, FLAGS, scorer))
       results.setdefault(name, []).append(result)
       print('round %d %-28s %6.0f images/s, precision %.3f' % (

@@ -15,8 +15,8 @@ is read-only from the start or from the first steps on, or that vanishes then (-
 
   read-only-training, read-only-evaluation, vanishing-training, vanishing-evaluation
 
-and at moments that are evenly spread over a run, in place of `training` above: tables, download,
-sample, export, input, conversion, cluster.
+The same two prefixes go with tables, download, sample, export, input, conversion and cluster, where
+the disk is lost at moments spread over a run.
 
 It needs Linux, and the right to mount a tmpfs in namespaces of its own (`unshare --map-root-user
 --mount`). All mounts are gone with it.

@@ -1,11 +1,13 @@
 """Disks that become read-only or vanish, for `full_disk`.
 
 Linux makes no disk read-only while a file on it is open for writing. So a read-only view of the
-disk is laid over it: every file that is opened from then on is on the view.
+disk covers it. Files that are opened later are on the view.
 """
+import contextlib
 import glob
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -14,11 +16,12 @@ from cifar10_lib.training import checkpoints
 
 WAIT_SECONDS = 60
 POLL_SECONDS = 0.05
+# What the system, TensorFlow and this project say of a file that is gone or cannot be written.
 PATTERN = '[Rr]ead-only file system|[Nn]o such file|not found'
 
 
 class _Lost(full_disk_sites.Site):
-  """Tries one disk: every second try is read-only, or vanishes, before the program starts."""
+  """Programs without an end. Every second try loses the disk before the program starts."""
 
   def lose(self, disk):
     """Makes the disk read-only or vanish."""
@@ -54,27 +57,42 @@ class _Lost(full_disk_sites.Site):
   def _attempt(self, disk, at_once):
     if at_once:
       self.lose(disk)
-      return full_disk.check(full_disk.call(self.argv(disk)), PATTERN)
-    log = os.path.join(self.directory, 'output')
-    with open(log, 'w') as output, open(log + '-errors', 'w') as errors:
-      process = subprocess.Popen(self.argv(disk), stdout=output, stderr=errors)
-      try:
+    with self._started(disk) as process:
+      if not at_once:
         give_up = time.monotonic() + WAIT_SECONDS
-        while not self.ready(disk, self._text(log)):
-          assert time.monotonic() < give_up and process.poll() is None, self._text(log + '-errors')
+        while not self.ready(disk, self._text('stdout')):
+          assert time.monotonic() < give_up and process.poll() is None, self._text('stderr')
           time.sleep(POLL_SECONDS)
         self.lose(disk)
         self.provoke(disk)
-        process.wait(WAIT_SECONDS)
-      finally:
-        process.kill()
-        process.wait()
-    return full_disk.check(subprocess.CompletedProcess(
-        [], process.returncode, self._text(log), self._text(log + '-errors')), PATTERN)
+      process.wait(WAIT_SECONDS)
+    result = self._result(process)
+    assert result == 'refused', 'it ended well without its disk'
+    return result
 
-  @staticmethod
-  def _text(path):
-    with open(path) as file:
+  @contextlib.contextmanager
+  def _started(self, disk):
+    """Yields the program in a process group of its own, which is killed at the end of the block."""
+    with open(self._log('stdout'), 'w') as output, open(self._log('stderr'), 'w') as errors:
+      process = subprocess.Popen(self.argv(disk), stdin=subprocess.DEVNULL, stdout=output,
+                                 stderr=errors, start_new_session=True)
+    try:
+      yield process
+    finally:
+      with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+      process.wait()
+
+  def _result(self, process):
+    """Returns how a process has ended; see `full_disk.check`."""
+    return full_disk.check(subprocess.CompletedProcess(
+        [], process.returncode, self._text('stdout'), self._text('stderr')), PATTERN, self.notes)
+
+  def _log(self, stream):
+    return os.path.join(self.directory, stream)
+
+  def _text(self, stream):
+    with open(self._log(stream)) as file:
       return file.read()
 
 
@@ -133,7 +151,7 @@ class _Evaluation(_Lost):
 
 
 class _AtAMoment(_Lost):
-  """A site of `full_disk_sites`; its tries lose the disk at moments evenly spread over a run."""
+  """A site of `full_disk_sites`, whose program ends; tries lose the disk at moments over a run."""
   seconds = None  # of an undisturbed run
 
   def attempt(self, disk, kilobytes, number):
@@ -146,18 +164,11 @@ class _AtAMoment(_Lost):
     return super().attempt(disk, kilobytes, number)
 
   def _attempt(self, disk, at_once):
-    with self.prepared(disk, None):
-      process = subprocess.Popen(self.argv(disk), stdin=subprocess.DEVNULL, text=True,
-                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-      try:
-        time.sleep(self.moment)
-        self.lose(disk)
-        output = process.communicate(timeout=WAIT_SECONDS)
-      finally:
-        process.kill()
-        process.communicate()
-    return full_disk.check(
-        subprocess.CompletedProcess([], process.returncode, *output), PATTERN, self.notes)
+    with self.prepared(disk, None), self._started(disk) as process:
+      time.sleep(self.moment)
+      self.lose(disk)
+      process.wait(WAIT_SECONDS)
+    return self._result(process)
 
   def finish(self, disk):
     return self.argv(disk)

@@ -11,7 +11,7 @@ import cifar10_eval
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.training import trainer_files
 
-STORED = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'results')
+STORED = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'results')  # in the repository
 _LINE = re.compile(r'^(\S+ \S+): step (\d+), ', re.MULTILINE)
 
 
@@ -63,11 +63,11 @@ def read_lines(path):
 
 
 def stored_line(path, key, run):
-  """Returns one run of a file of JSON lines; if it is not there, makes it and appends it.
+  """Returns the run of a file of JSON lines that has this key. If none has, makes and adds it.
 
   Args:
     path: the file.
-    key: dict of what tells the run from others; its values are in the line.
+    key: dict of the settings that tell this run from the others.
     run: function without arguments that makes the run and returns its results, a dict.
   """
   for line in read_lines(path):

@@ -3,36 +3,30 @@
   python -m tests.edited PICTURE COPY=DATA_DIR...
 
 Loading TensorFlow and matplotlib takes as long as the programs do. So they are loaded once, and
-each copy runs in a fork of this process, two at a time. What it prints is in COPY/stdout and
-COPY/stderr.
+each copy runs in a fork of this process, two at a time. Each copy's output is in COPY/stdout and
+COPY/stderr. This program prints the exit code of each.
 """
 import multiprocessing
 import os
 import sys
-import traceback
 
 import matplotlib.figure  # noqa: F401
 
 from cifar10_lib.common.tf1 import tf
 
+SECONDS = 100  # for two copies
+
 
 def run(copy, data_dir, picture):
-  """Trains, evaluates, names a picture and exports in a copy; returns False if any of it fails."""
+  """Trains, evaluates, names a picture and exports in a copy."""
   for descriptor, name in (1, 'stdout'), (2, 'stderr'):
     with open(os.path.join(copy, name), 'w') as file:
       os.dup2(file.fileno(), descriptor)
   for name in [name for name in sys.modules if name.startswith('cifar10')]:
-    del sys.modules[name]  # the copy's own are imported
-  sys.path.insert(0, copy)
+    del sys.modules[name]  # so that the copy's modules are imported
+  sys.path[0] = copy
   os.chdir(copy)
-  try:
-    programs(data_dir, picture)
-  except (Exception, SystemExit):
-    traceback.print_exc()
-    return False
-  finally:
-    sys.stdout.flush()
-  return True
+  programs(data_dir, picture)
 
 
 def programs(data_dir, picture, work='work'):
@@ -55,11 +49,19 @@ def programs(data_dir, picture, work='work'):
 
 
 def main(picture, *copies):
-  tf.train  # noqa: B018 (loads TensorFlow; it starts no threads before its first session)
-  with multiprocessing.get_context('fork').Pool(2, maxtasksperchild=1) as pool:
-    done = pool.starmap(run, [(*copy.split('='), picture) for copy in copies], chunksize=1)
-  return 0 if all(done) else 1
+  tf.train  # noqa: B018 (loads TensorFlow, which starts its threads with the first session)
+  fork = multiprocessing.get_context('fork')
+  for start in range(0, len(copies), 2):
+    pair = [copy.split('=') for copy in copies[start:start + 2]]
+    processes = [fork.Process(target=run, args=(*each, picture)) for each in pair]
+    for process in processes:
+      process.start()
+    for (copy, _), process in zip(pair, processes, strict=True):
+      process.join(SECONDS)
+      process.kill()  # which does nothing to a process that has ended
+      process.join()
+      print(copy, process.exitcode, flush=True)
 
 
 if __name__ == '__main__':
-  sys.exit(main(*sys.argv[1:]))
+  main(*sys.argv[1:])

@@ -84,15 +84,15 @@ class EditsTest(testing.SampleTestCase):
         [sys.executable, '-m', 'tests.edited', picture,
          *('%s=%s' % (copy, twelve if name == 'twelve classes' else self.data_dir)
            for name, copy in copies.items())],
-        timeout=300, cwd=ROOT, check=False)
+        stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True)
+    codes = dict(line.split() for line in done.stdout.splitlines())
     for name, copy in copies.items():
       with self.subTest(name):
         out, err = (self._read(os.path.join(copy, stream)) for stream in ('stdout', 'stderr'))
-        self.assertEqual(err[-2000:], '')
+        self.assertEqual((codes[copy], err[-2000:]), ('0', ''))
         self.assertRegex(out, r'precision @ 1 = \d\.\d{3} \(\d+/20\) at step 2')
         self.assertIn('picture.png: ', out)
         self.assertTrue(os.path.exists(os.path.join(copy, 'work', 'model', 'saved_model.pb')))
-    self.assertEqual(done.returncode, 0)
 
 
 if __name__ == '__main__':

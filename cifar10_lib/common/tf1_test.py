@@ -43,7 +43,7 @@ print('keras' in sys.modules, 'matplotlib' in sys.modules, gc.isenabled())
     self.assertGreater(int(frozen), 100000)
 
   def testKerasLoadsOnDemand(self):
-    """Each statement is the first in a fork of a process that has loaded TensorFlow only."""
+    """TensorFlow is loaded once; each statement runs in a fork of its own."""
     statements = ('import tensorflow; layers = tensorflow.keras.layers',
                   'from tensorflow.keras import layers', 'from keras import layers')
     code = '''

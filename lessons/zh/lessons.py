@@ -1,9 +1,9 @@
-"""Stands for the package `lessons`, as ../lessons.py does, in the notebooks of this directory."""
+"""Asks for a notebook's first cell, as ../lessons.py does, in Chinese."""
 
 
 class FirstCellError(ImportError):
 
-  def _render_traceback_(self):  # which IPython shows instead of a traceback
+  def _render_traceback_(self):  # IPython shows this instead of a traceback
     return ['ImportError: %s' % self]
 
 
