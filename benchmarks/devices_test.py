@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 
-from benchmarks import devices
+from benchmarks import devices, runs
 from cifar10_lib.common.tf1 import tf
 
 
@@ -27,6 +27,17 @@ class DevicesTest(tf.test.TestCase):
     self.assertEqual(devices.table(results).splitlines()[2:], [
         '| one device | 150 (100-200) | 1.00 (1.00-1.00) | 0.500, 0.600 |',
         '| towers | 155 (90-220) | 1.00 (0.90-1.10) | 0.510, 0.610 |'])
+
+  def testPageShowsTheStoredRuns(self):
+    results = {'fast': {}, 'tutorial': {}}
+    for line in runs.read_stored(os.path.join(runs.STORED, 'devices.jsonl')):
+      results[line['recipe']].setdefault(line['program'], []).append(line)
+    page = os.path.join(os.path.dirname(runs.STORED), os.pardir, 'docs', 'distributed.md')
+    with open(page, encoding='utf-8') as file:
+      content = file.read()
+    for each in results.values():
+      self.assertCountEqual(each, devices.PROGRAMS)
+      self.assertIn('\n'.join(devices.table(each).splitlines()[2:]), content)
 
   def testFlagsDoNotClash(self):
     """Run as a program, its flags do not clash with the evaluator's."""
