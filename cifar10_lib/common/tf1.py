@@ -17,6 +17,7 @@ import, for every program. A program loads TensorFlow when it first uses it.
 Both figures: cifar10_train.py, two cores, means of five starts by turns, 2026-11-28.
 """
 import contextlib
+import errno
 import gc
 import importlib.util
 import logging
@@ -147,6 +148,18 @@ class CheckpointSaverListener:
 
   def end(self, session, global_step_value):
     """Is called once, at the end."""
+
+
+@contextlib.contextmanager
+def saving():
+  """Raises FileNotFoundError where tf.train.Saver raises ValueError: the directory has vanished."""
+  try:
+    yield
+  except ValueError as error:
+    vanished = re.match(r"Parent directory of (.*) doesn't exist", str(error), re.DOTALL)
+    if not vanished:
+      raise
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), vanished[1]) from error
 
 
 def reason(error):

@@ -4,7 +4,6 @@ A checkpoint is three files: model.ckpt-STEP.index, .data-* and .meta. The file 
 the latest ones. Its paths are read relative to its directory, so a moved directory still loads.
 """
 import contextlib
-import errno
 import functools
 import glob
 import itertools
@@ -258,18 +257,6 @@ def session(path, weights):
       raise Failure('%s vanished before it was read. Run again for the latest one.' % path
                     ) from error
   return restored
-
-
-@contextlib.contextmanager
-def saving():
-  """Raises FileNotFoundError where tf.train.Saver raises ValueError: the directory has vanished."""
-  try:
-    yield
-  except ValueError as error:
-    vanished = re.match(r"Parent directory of (.*) doesn't exist", str(error), re.DOTALL)
-    if not vanished:
-      raise
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), vanished[1]) from error
 
 
 def build_saver(keep_checkpoints):

@@ -7,7 +7,7 @@ import numpy as np
 
 from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
-from cifar10_lib.common.tf1 import reason, tf
+from cifar10_lib.common.tf1 import reason, saving, tf
 from cifar10_lib.dataset import augmentation, records
 from cifar10_lib.training import checkpoints
 
@@ -52,7 +52,7 @@ def _filling(directory):
     if names:
       _remove(directory)
     os.makedirs(unfinished)
-    with checkpoints.saving():
+    with saving():
       yield unfinished
     for name in sorted(os.listdir(unfinished), key=lambda name: name == MODEL):  # MODEL last
       os.rename(os.path.join(unfinished, name), os.path.join(directory, name))

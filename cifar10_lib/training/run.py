@@ -15,7 +15,7 @@ import time
 
 from cifar10_lib.common import programs
 from cifar10_lib.common.programs import Failure
-from cifar10_lib.common.tf1 import reason, tf
+from cifar10_lib.common.tf1 import reason, saving, tf
 from cifar10_lib.dataset import records, sample
 from cifar10_lib.network import precision
 from cifar10_lib.reporting import report, summaries
@@ -263,7 +263,7 @@ def _quiet_writer():
 def failures(what):
   """Turns an error of TensorFlow or of the file system in the block into a Failure of one line."""
   try:
-    with _quiet_writer(), checkpoints.saving():
+    with _quiet_writer(), saving():
       yield
   except tf.errors.OpError as error:
     if programs.is_full(error):
