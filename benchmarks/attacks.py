@@ -49,12 +49,13 @@ def draw_sample(directory, train_examples=200, test_examples=50):
 
 
 @contextlib.contextmanager
-def running(argv, output=subprocess.PIPE, **options):
+def running(argv, output=subprocess.PIPE, errors=subprocess.STDOUT, **options):
   """Yields a process in a group of its own, which is killed at the end of the block.
 
-  Its output and error are one stream. It has the default signals, whatever started the attack.
+  Its output and errors are one stream, unless `errors` is another file. It has the default signals,
+  whatever started the attack.
   """
-  process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, text=True,
+  process = subprocess.Popen(argv, stdout=output, stderr=errors, text=True,
                              start_new_session=True, preexec_fn=testing.default_signals, **options)
   try:
     yield process

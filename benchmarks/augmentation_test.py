@@ -8,7 +8,7 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks import augmentation, runs
+from benchmarks import augmentation, results
 from cifar10_lib.common.tf1 import tf
 from cifar10_lib.dataset import records, sample
 
@@ -42,36 +42,36 @@ class AugmentationBenchmarkTest(tf.test.TestCase):
     sets = {'none': 'none', 'noise': 'noise'}
     with mock.patch.object(augmentation, 'SETS', sets), \
          contextlib.redirect_stdout(io.StringIO()):
-      results = augmentation.run_all(options)
+      found = augmentation.run_all(options)
       with mock.patch.object(augmentation, 'run', side_effect=AssertionError('ran again')):
-        self.assertEqual(augmentation.run_all(options), results)
-    self.assertEqual(set(results), set(sets))
-    for finished in results.values():
+        self.assertEqual(augmentation.run_all(options), found)
+    self.assertEqual(set(found), set(sets))
+    for finished in found.values():
       self.assertLen(finished, 2)
       for run in finished:
         self.assertEqual(run['step'], [1, 2, 3, 4])
         self.assertLen(run['training'] + run['validation'] + run['test'], 9)
 
   def testPageShowsTheStoredRuns(self):
-    results = {}
-    for line in runs.read_stored(os.path.join(runs.STORED, 'augmentation.jsonl')):
-      results.setdefault(line['set'], []).append(line)
-    self.assertCountEqual(results, augmentation.SETS)
-    page = os.path.join(os.path.dirname(runs.STORED), os.pardir, 'docs', 'augmentation.md')
+    by_set = {}
+    for line in results.stored('augmentation'):
+      by_set.setdefault(line['set'], []).append(line)
+    self.assertCountEqual(by_set, augmentation.SETS)
+    page = os.path.join(results.ROOT, 'docs', 'augmentation.md')
     with open(page, encoding='utf-8') as file:
-      self.assertIn(augmentation.table(results), file.read())
+      self.assertIn(augmentation.table(by_set), file.read())
 
   def testTableAndChart(self):
     def finished(*finals):
       return [{'step': [1, 2], 'training': [0.5, 0.9], 'validation': [0.3, v], 'test': [v - 0.1]}
               for v in finals]
-    results = {'none': finished(0.5, 0.6), "the tutorial's": finished(0.6, 0.8)}
-    self.assertEqual(augmentation.best(results), "the tutorial's")
-    self.assertEqual(augmentation.table(results).splitlines()[2:], [
+    found = {'none': finished(0.5, 0.6), "the tutorial's": finished(0.6, 0.8)}
+    self.assertEqual(augmentation.best(found), "the tutorial's")
+    self.assertEqual(augmentation.table(found).splitlines()[2:], [
         "| the tutorial's | 0.900 ± 0.000 | 0.700 ± 0.141 | 0.600 ± 0.141 | 0.300 |",
         '| none | 0.900 ± 0.000 | 0.550 ± 0.071 | 0.450 ± 0.071 | 0.450 |'])
     path = os.path.join(self.directory, 'bars.png')
-    augmentation.draw(results, path)
+    augmentation.draw(found, path)
     self.assertBetween(os.path.getsize(path), 5000, 300000)
 
 

@@ -97,7 +97,8 @@ def main(argv):
   cifar10.maybe_download_and_extract()
   scorer = runs.Scorer(data_dir=FLAGS.data_dir, views='1', eval_data='test')
   os.makedirs(FLAGS.out, exist_ok=True)
-  path, results = FLAGS.results or os.path.join(FLAGS.out, 'results.jsonl'), {}
+  path = FLAGS.results or os.path.join(FLAGS.out, 'results.jsonl')
+  results = {}
   for number in range(FLAGS.rounds):
     for name, arguments in PROGRAMS.items():
       key = dict(program=name, recipe=FLAGS.recipe, steps=FLAGS.steps, use_fp16=FLAGS.use_fp16,

@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 
-from benchmarks import devices, runs
+from benchmarks import devices, results
 from cifar10_lib.common.tf1 import tf
 
 
@@ -20,22 +20,21 @@ class DevicesTest(tf.test.TestCase):
     self.assertAllClose(devices.rate(log, 55), 128 * 40 / 2.0)
 
   def testTableShowsMediansAndRatios(self):
-    results = {devices.ALONE: [{'images/s': 100.0, 'precision': 0.5},
-                               {'images/s': 200.0, 'precision': 0.6}],
-               'towers': [{'images/s': 90.0, 'precision': 0.51},
-                          {'images/s': 220.0, 'precision': 0.61}]}
-    self.assertEqual(devices.table(results).splitlines()[2:], [
+    found = {devices.ALONE: [{'images/s': 100.0, 'precision': 0.5},
+                             {'images/s': 200.0, 'precision': 0.6}],
+             'towers': [{'images/s': 90.0, 'precision': 0.51},
+                        {'images/s': 220.0, 'precision': 0.61}]}
+    self.assertEqual(devices.table(found).splitlines()[2:], [
         '| one device | 150 (100-200) | 1.00 (1.00-1.00) | 0.500, 0.600 |',
         '| towers | 155 (90-220) | 1.00 (0.90-1.10) | 0.510, 0.610 |'])
 
   def testPageShowsTheStoredRuns(self):
-    results = {'fast': {}, 'tutorial': {}}
-    for line in runs.read_stored(os.path.join(runs.STORED, 'devices.jsonl')):
-      results[line['recipe']].setdefault(line['program'], []).append(line)
-    page = os.path.join(os.path.dirname(runs.STORED), os.pardir, 'docs', 'distributed.md')
-    with open(page, encoding='utf-8') as file:
+    by_recipe = {'fast': {}, 'tutorial': {}}
+    for line in results.stored('devices'):
+      by_recipe[line['recipe']].setdefault(line['program'], []).append(line)
+    with open(os.path.join(results.ROOT, 'docs', 'distributed.md'), encoding='utf-8') as file:
       content = file.read()
-    for each in results.values():
+    for each in by_recipe.values():
       self.assertCountEqual(each, devices.PROGRAMS)
       self.assertIn('\n'.join(devices.table(each).splitlines()[2:]), content)
 

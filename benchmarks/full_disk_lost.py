@@ -7,7 +7,6 @@ import contextlib
 import glob
 import os
 import shutil
-import signal
 import subprocess
 import time
 
@@ -21,26 +20,26 @@ PATTERN = '[Rr]ead-only file system|[Nn]o such file|not found'
 
 
 class _Lost(full_disk_sites.Site):
-  """Programs without an end. Every second try loses the disk before the program starts."""
+  """Loses the disk once, and runs the program again when it is back."""
 
   def lose(self, disk):
     """Makes the disk read-only or vanish."""
     raise NotImplementedError
 
-  def ready(self, disk, output):
-    """Returns whether the program is under way."""
+  def lost(self, disk, kilobytes, number):
+    """Runs the program while the disk is lost; returns 'done' or 'refused'."""
     raise NotImplementedError
 
-  def provoke(self, disk):
-    """Gives the program something to write."""
+  def finish(self, disk):
+    """Returns the command that goes on once the disk is back."""
+    return self.argv(disk)
 
   def attempt(self, disk, kilobytes, number):
-    del kilobytes
     spare = full_disk.Disk(os.path.join(self.directory, 'spare'))
     with disk:
       disk.call('mount', '--bind', disk.path, spare.path)
       try:
-        result = self._attempt(disk, number % 2 == 0)
+        result = self.lost(disk, kilobytes, number)
         while os.path.ismount(disk.path):
           disk.call('umount', '-l', disk.path)
         disk.call('mount', '--bind', spare.path, disk.path)
@@ -54,49 +53,56 @@ class _Lost(full_disk_sites.Site):
         spare.__exit__()
     return result
 
-  def _attempt(self, disk, at_once):
-    if at_once:
-      self.lose(disk)
-    with self._started(disk) as process:
-      if not at_once:
-        give_up = time.monotonic() + WAIT_SECONDS
-        while not self.ready(disk, self._text('stdout')):
-          assert time.monotonic() < give_up and process.poll() is None, self._text('stderr')
-          time.sleep(POLL_SECONDS)
-        self.lose(disk)
-        self.provoke(disk)
-      process.wait(WAIT_SECONDS)
-    result = self._result(process)
-    assert result == 'refused', 'it ended well without its disk'
-    return result
-
   @contextlib.contextmanager
-  def _started(self, disk):
-    """Yields the program in a process group of its own, which is killed at the end of the block."""
-    with open(self._log('stdout'), 'w') as output, open(self._log('stderr'), 'w') as errors:
-      process = subprocess.Popen(self.argv(disk), stdin=subprocess.DEVNULL, stdout=output,
-                                 stderr=errors, start_new_session=True)
-    try:
+  def started(self, disk):
+    """Yields the program's process, which is killed at the end of the block."""
+    with open(self._log('stdout'), 'w') as output, open(self._log('stderr'), 'w') as errors, \
+         attacks.running(self.argv(disk), output, errors, stdin=subprocess.DEVNULL) as process:
       yield process
-    finally:
-      with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-      process.wait()
 
-  def _result(self, process):
+  def result(self, process):
     """Returns how a process has ended; see `full_disk.check`."""
     return full_disk.check(subprocess.CompletedProcess(
-        [], process.returncode, self._text('stdout'), self._text('stderr')), PATTERN, self.notes)
+        [], process.returncode, self.text('stdout'), self.text('stderr')), PATTERN, self.notes)
+
+  def text(self, stream):
+    """Returns what the program has printed on 'stdout' or 'stderr'."""
+    with open(self._log(stream)) as file:
+      return file.read()
 
   def _log(self, stream):
     return os.path.join(self.directory, stream)
 
-  def _text(self, stream):
-    with open(self._log(stream)) as file:
-      return file.read()
+
+class _Endless(_Lost):
+  """Programs without an end. Every second try loses the disk before the program starts."""
+
+  def ready(self, disk, output):
+    """Returns whether the program is under way."""
+    raise NotImplementedError
+
+  def provoke(self, disk):
+    """Gives the program something to write."""
+
+  def lost(self, disk, kilobytes, number):
+    at_once = number % 2 == 0
+    if at_once:
+      self.lose(disk)
+    with self.started(disk) as process:
+      if not at_once:
+        give_up = time.monotonic() + WAIT_SECONDS
+        while not self.ready(disk, self.text('stdout')):
+          assert time.monotonic() < give_up and process.poll() is None, self.text('stderr')
+          time.sleep(POLL_SECONDS)
+        self.lose(disk)
+        self.provoke(disk)
+      process.wait(WAIT_SECONDS)
+    result = self.result(process)
+    assert result == 'refused', 'it ended well without its disk'
+    return result
 
 
-class _Training(_Lost):
+class _Training(_Endless):
   """Trains without end, saving every second step; goes on when the disk is back."""
 
   def argv(self, disk):
@@ -117,7 +123,7 @@ class _Training(_Lost):
     assert checkpoints.step_of(latest) == self.last, latest
 
 
-class _Evaluation(_Lost):
+class _Evaluation(_Endless):
   """Watches for checkpoints: one is there, the next comes once the disk is lost."""
 
   def __init__(self, directory):
@@ -160,18 +166,14 @@ class _AtAMoment(_Lost):
         started = time.monotonic()
         assert full_disk.check(full_disk.call(self.argv(disk)), '', self.notes) == 'done'
         self.seconds = time.monotonic() - started
-    self.moment = kilobytes / self.most * self.seconds
     return super().attempt(disk, kilobytes, number)
 
-  def _attempt(self, disk, at_once):
-    with self.prepared(disk, None), self._started(disk) as process:
-      time.sleep(self.moment)
+  def lost(self, disk, kilobytes, number):
+    with self.prepared(disk, None), self.started(disk) as process:
+      time.sleep(kilobytes / self.most * self.seconds)
       self.lose(disk)
       process.wait(WAIT_SECONDS)
-    return self._result(process)
-
-  def finish(self, disk):
-    return self.argv(disk)
+    return self.result(process)
 
 
 class _ReadOnly:

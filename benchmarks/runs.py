@@ -11,7 +11,6 @@ import cifar10_eval
 from cifar10_lib.common.programs import Failure
 from cifar10_lib.training import trainer_files
 
-STORED = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'results')  # in the repository
 _LINE = re.compile(r'^(\S+ \S+): step (\d+), ', re.MULTILINE)
 
 
