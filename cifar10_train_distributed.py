@@ -219,7 +219,7 @@ def _train_as_chief(options, cluster, target, signals):
           with run.failures('Saving in %s' % options.train_dir):
             rescue.save()
         finally:
-          training.report_end()
+          training.report_end(is_lost=True)
           distributed.report_end(cluster, target)
       _work(options, cluster, target, signals, Chief(training.source, rescue, save))
   return training.exit_code

@@ -170,6 +170,30 @@ class ChiefTest(testing.TrainerTestCase):
     self.assertIn('Stopped before the first checkpoint in %s' % self.train_dir, printed.getvalue())
     self.assertEqual(trainer_files.read_status(self.train_dir)['state'], 'stopped')
 
+  def testAChiefThatMissesAWorkerNamesTheLastCheckpoint(self):
+    cluster = clusters.Cluster(local_cluster.free_addresses({'ps': 1, 'worker': 2}), 'worker', 0)
+    options = testing.defaults(cifar10, cifar10_train, program, data_dir=self.data_dir,
+                               train_dir=self.train_dir, max_steps=100)
+
+    def miss(options, cluster, target, signals, chief):
+      """Saves step 62 as a second session would, then ends as `clusters.watching` does."""
+      with tf.Graph().as_default(), tf.Session() as session:
+        tf.get_variable('x', initializer=1.0)
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, os.path.join(self.train_dir, 'model.ckpt'), 62)
+      chief.save()
+      raise SystemExit(1)
+    with mock.patch.object(program.tf.train, 'Server'), \
+         mock.patch.object(program, '_work', side_effect=miss), \
+         mock.patch.object(program.distributed, 'report_end'), \
+         contextlib.redirect_stderr(io.StringIO()) as errors, \
+         contextlib.redirect_stdout(io.StringIO()) as printed, self.assertRaises(SystemExit):
+      program.train(options, cluster)
+    self.assertIn('The last checkpoint in %s is of step 62 of 100.' % self.train_dir,
+                  printed.getvalue())
+    self.assertEqual(errors.getvalue(), '')
+    self.assertEqual(trainer_files.read_status(self.train_dir)['state'], 'failed')
+
 
 class WarningTest(tf.test.TestCase):
 

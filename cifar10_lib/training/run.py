@@ -55,10 +55,13 @@ class Run:
             % (self.latest, self.step, self.options.max_steps))
     return self.finished
 
-  def report_end(self):
-    """Prints how training ended, writes the status and sets the exit code."""
+  def report_end(self, is_lost=False):
+    """Prints how training ended, writes the status and sets the exit code.
+
+    `is_lost` says that a task of the cluster is away, so that training cannot go on.
+    """
     latest = checkpoints.find_latest(self.options.train_dir)
-    state, self.exit_code = _verdict(self.options, latest, self.signals)
+    state, self.exit_code = _verdict(self.options, latest, self.signals, is_lost)
     with contextlib.suppress(OSError):  # a full disk does not change the verdict
       self.write_status(state)
 
@@ -160,14 +163,16 @@ def _run_name(directory):
   return '%s, %s' % ('/'.join(path[-2:]), time.strftime('%Y-%m-%d %H:%M:%S'))
 
 
-def _verdict(options, latest, signals):
+def _verdict(options, latest, signals, is_lost):
   """Prints how training ended; returns (status for evaluators, exit code).
 
-  `latest` is the path of the latest checkpoint, or None.
+  `latest` is the path of the latest checkpoint, or None; `is_lost` is as for `report_end`.
   """
   if latest is None and signals.number:
     print('Stopped before the first checkpoint in %s; run again to begin.' % options.train_dir)
     return 'stopped', 128 + signals.number
+  if latest is None and is_lost:
+    return 'failed', 1
   last = checkpoints.step_of(latest)
   if last >= options.max_steps:
     print('Done: step %d of %d, saved in %s.' % (last, options.max_steps, options.train_dir))
@@ -176,6 +181,10 @@ def _verdict(options, latest, signals):
     print('Stopped at step %d of %d, saved in %s; run again to go on.'
           % (last, options.max_steps, options.train_dir))
     return 'stopped', 128 + signals.number
+  if is_lost:
+    print('The last checkpoint in %s is of step %d of %d.'
+          % (options.train_dir, last, options.max_steps))
+    return 'failed', 1
   if options.num_epochs:
     print('Done: the input ended after --num_epochs=%d, at step %d; saved in %s.'
           % (options.num_epochs, last, options.train_dir))
