@@ -26,10 +26,12 @@ FLAGS = flags.FLAGS
 WHOLE = 'all shortcuts'
 PROJECT = speed.PROGRAMS[0]
 NO_ONEDNN = PROJECT._replace(environment={'TF_ENABLE_ONEDNN_OPTS': '0'})
+NO_AVX512 = PROJECT._replace(environment={'ONEDNN_MAX_CPU_ISA': 'AVX2'})
 # From what is left out to the program and its further arguments.
 VARIANTS = {
     WHOLE: (PROJECT, []),
     'oneDNN': (NO_ONEDNN, []),
+    'AVX-512 in oneDNN': (NO_AVX512, []),
     'gradients by Winograd\'s method': (PROJECT, ['--without', 'Winograd gradients']),
     'normalisation by convolution': (PROJECT, ['--without', 'normalisation']),
     'gradient of the pooled values': (PROJECT, ['--without', 'pooled gradient']),
@@ -53,6 +55,8 @@ def measure_all(options, path):
   for number in range(options.rounds):
     for dtype in dtypes:
       for name, (program, more) in VARIANTS.items():
+        if program == NO_AVX512 and dtype != 'float32':  # AVX2 has no instructions for 16 bits
+          continue
         result = speed.measure(program._replace(dtype=dtype), 'training', options.data_dir,
                                options.warmup, options.steps, more=more)
         line = {'left out': name, 'dtype': dtype, 'round': number + 1,
