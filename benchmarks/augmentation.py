@@ -162,6 +162,11 @@ def _last(finished, kind):
   return np.array([result[kind][-1] for result in finished])
 
 
+def _spread(finals):
+  """Returns the standard deviation of final accuracies; 0 for a single one."""
+  return finals.std(ddof=1) if len(finals) > 1 else 0.0
+
+
 def best(results):
   """Returns the name of the set with the highest mean validation accuracy."""
   return max(results, key=lambda name: _last(results[name], 'validation').mean())
@@ -174,8 +179,7 @@ def table(results):
   order = sorted(results, key=lambda name: -_last(results[name], 'validation').mean())
   for name in order:
     finals = {kind: _last(results[name], kind) for kind in ('training', 'validation', 'test')}
-    cells = ['%.3f ± %.3f' % (final.mean(), final.std(ddof=1) if len(final) > 1 else 0)
-             for final in finals.values()]
+    cells = ['%.3f ± %.3f' % (final.mean(), _spread(final)) for final in finals.values()]
     gap = (finals['training'] - finals['test']).mean()
     lines.append('| %s | %s | %.3f |' % (name, ' | '.join(cells), gap))
   return '\n'.join(lines)
@@ -184,12 +188,12 @@ def table(results):
 def draw(results, path):
   """Draws a PNG file: bars of all final accuracies, and the curves of three sets over steps."""
   with chart.panels(path, 2, size=(12, 5)) as (bars, curves):
-    order = sorted(results, key=lambda name: _last(results[name], 'test').mean())
+    order = sorted(results, key=lambda name: _last(results[name], 'validation').mean())
     place = np.arange(len(order))
     for kind, colour, shift in ('training', '#f2a03d', 0.2), ('test', '#3572b0', -0.2):
       finals = [_last(results[name], kind) for name in order]
       bars.barh(place + shift, [final.mean() for final in finals], 0.38, color=colour, label=kind,
-                xerr=[final.std() for final in finals])
+                xerr=[_spread(final) for final in finals])
     bars.set(yticks=place, yticklabels=order, xlabel='accuracy at the end', xlim=(0, 1))
     bars.legend(loc='lower right')
     shown = dict.fromkeys(['none', "the tutorial's", best(results)])

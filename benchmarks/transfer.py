@@ -42,7 +42,7 @@ SECOND = ['automobile', 'bird', 'deer', 'frog', 'ship']
 ALL = 0  # as a number of pictures: all
 HELD_OUT = 500  # training pictures of each class that choose the flags
 CHOOSING_SEED = 100  # draws the training pictures for that; the seeds of the table count from 0
-BATCH = 32  # pictures; a step takes a quarter of the time of one with 128
+BATCH = 32  # pictures; a step takes 0.4 of the time of one with 128
 STARTS = 'fresh', 'init_from'
 
 

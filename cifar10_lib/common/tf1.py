@@ -4,8 +4,8 @@ TensorFlow reads most of its settings once, while it is loaded. So they are made
 import, for every program. A program loads TensorFlow when it first uses it.
 
   oneDNN   makes products and convolutions on x86 faster. By default TensorFlow uses it only on
-           processors with AVX-512; it pays with AVX2 too (docs/speed.md). TF_ENABLE_ONEDNN_OPTS=0
-           turns it off.
+           newer processors; it pays with AVX2 too (docs/speed.md). TF_ENABLE_ONEDNN_OPTS=0 turns
+           it off.
   Keras    would be loaded with TensorFlow. Without it the first step finishes 13% sooner and peak
            memory is 5% lower. `tf.keras` still loads it on first use.
   garbage  collection is paused during the import, and skips the imported objects afterwards. The

@@ -58,7 +58,7 @@ def max_pool(x, name):
   Directly after `tf.nn.relu(tf.nn.bias_add(...))` the gradient is computed faster. The pool's
   gradient goes to the largest value of each window, and the ReLU passes it on where that value is
   above 0. The pooled value shows this too. So the gradients of ReLU and biases are computed on the
-  pooled values, a quarter as many. This saves 3 ms of a step of 58 ms in bfloat16. Gradients then
+  pooled values, a quarter as many. This saves 3 ms of a step of 50 ms in bfloat16. Gradients then
   flow to the inputs of the ReLU, and none to `x` itself.
 
   Args:
