@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains and scores the network on a drawn sample data set, and names three pictures that it has not
-# seen; in about two minutes, without a network. What it makes lies in demo/; a second start finds
-# training done and only scores again.
+# seen. Once the packages are installed, it takes about a minute and no network. What it makes lies in
+# demo/; a second start finds training done and only scores again.
 set -euo pipefail
 cd "$(dirname "$0")"
 source ./env.sh requirements.txt

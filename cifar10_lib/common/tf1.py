@@ -14,7 +14,7 @@ import, for every program. A program loads TensorFlow when it first uses it.
            TensorFlow's own, such as warnings that there is no GPU or that queue runners are
            deprecated.
 
-Both figures: cifar10_train.py, two cores, means of five starts by turns, 2026-11-28.
+Figures: cifar10_train.py, two cores of an AMD EPYC, means of five starts by turns, 2026-11-28.
 """
 import contextlib
 import errno
