@@ -167,17 +167,21 @@ def _spread(finals):
   return finals.std(ddof=1) if len(finals) > 1 else 0.0
 
 
+def _ranked(results):
+  """Returns the names of the sets, the highest mean validation accuracy first."""
+  return sorted(results, key=lambda name: -_last(results[name], 'validation').mean())
+
+
 def best(results):
   """Returns the name of the set with the highest mean validation accuracy."""
-  return max(results, key=lambda name: _last(results[name], 'validation').mean())
+  return _ranked(results)[0]
 
 
 def table(results):
   """Returns the results as a Markdown table, best validation accuracy first."""
   lines = ['| distortions | training | validation | test | gap |',
            '| --- | --- | --- | --- | --- |']
-  order = sorted(results, key=lambda name: -_last(results[name], 'validation').mean())
-  for name in order:
+  for name in _ranked(results):
     finals = {kind: _last(results[name], kind) for kind in ('training', 'validation', 'test')}
     cells = ['%.3f ± %.3f' % (final.mean(), _spread(final)) for final in finals.values()]
     gap = (finals['training'] - finals['test']).mean()
@@ -188,7 +192,7 @@ def table(results):
 def draw(results, path):
   """Draws a PNG file: bars of all final accuracies, and the curves of three sets over steps."""
   with chart.panels(path, 2, size=(12, 5)) as (bars, curves):
-    order = sorted(results, key=lambda name: _last(results[name], 'validation').mean())
+    order = _ranked(results)[::-1]
     place = np.arange(len(order))
     for kind, colour, shift in ('training', '#f2a03d', 0.2), ('test', '#3572b0', -0.2):
       finals = [_last(results[name], kind) for name in order]

@@ -80,7 +80,8 @@ def run(arguments, directory, options, scorer):
 
 def table(results):
   """Returns a Markdown table: medians and ranges, ratios to one device, and precisions."""
-  lines = ['| | images/s | ratio to one device | precision @ 1, each run |', '| --- | --- | --- | --- |']
+  lines = ['| | images/s | ratio to one device | precision @ 1, each run |',
+           '| --- | --- | --- | --- |']
   alone = [result['images/s'] for result in results[ALONE]]
   for name, repeats in results.items():
     rates = [result['images/s'] for result in repeats]

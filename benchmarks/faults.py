@@ -260,13 +260,16 @@ def peak_megabytes():
 
 
 def attack(row, cases, seed=1, first=0):
-  """Tries cases of a row; returns a dict: row, cases, seconds, right, refused, faults, megabytes.
+  """Tries cases of a row and counts what comes of them.
 
   Args:
     row: a name in ROWS.
     cases: number of cases.
     seed: int; case N draws from RandomState([seed, N]).
     first: number of the first case.
+
+  Returns:
+    A dict of row, cases, seed, seconds, right, refused, faults, and megabytes.
   """
   counts = {'right': 0, 'refused': 0, 'faults': 0}
   started = time.monotonic()
@@ -281,8 +284,8 @@ def attack(row, cases, seed=1, first=0):
   if peak > MAX_MEGABYTES and row != 'numbers':  # that one builds hundreds of graphs
     counts['faults'] += 1
     print('%s took %d MB of memory' % (row, peak), file=sys.stderr)
-  return dict(row=row, cases=cases, seconds=round(time.monotonic() - started, 1), **counts,
-              megabytes=round(peak))
+  return dict(row=row, cases=cases, seed=seed, seconds=round(time.monotonic() - started, 1),
+              **counts, megabytes=round(peak))
 
 
 def main():

@@ -38,6 +38,7 @@ from cifar10_lib.training import checkpoints  # noqa: E402
 from cifar10_lib.training import run as trainer_run  # noqa: E402
 
 FLAGS = flags.FLAGS
+WHOLE = 'the fast recipe'  # the row of the ablation that nothing is taken from
 KEEP = 10000  # checkpoints of a run to keep: all, because each is a point of its curve
 RESULTS = 'results.jsonl'  # in --out: one line a finished run, as in benchmarks/results/
 SETTINGS = 'settings.json'  # beside the checkpoints: the settings at the start of a run
@@ -70,7 +71,7 @@ def ablation(steps):
     steps: number of training steps.
 
   Returns:
-    A dict from name to Recipe, 'the fast recipe' first.
+    A dict from name to Recipe, WHOLE first.
   """
   whole = cifar10.RECIPES['fast'](steps)
   shortest = cifar10.RECIPES['fast'](1)  # has the numbers that long runs change
@@ -96,7 +97,7 @@ def ablation(steps):
       'no distortion': dict(augment='none'),
   }
   rows = {name: whole._replace(**fields) for name, fields in changes.items()}
-  return {'the fast recipe': whole} | {
+  return {WHOLE: whole} | {
       name: recipe for name, recipe in rows.items() if recipe != whole}
 
 

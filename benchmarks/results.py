@@ -13,10 +13,11 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) 
 
 import numpy as np  # noqa: E402
 
-from benchmarks import chart, runs  # noqa: E402
+from benchmarks import chart, recipes, runs  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESULTS = os.path.join(ROOT, 'benchmarks', 'results')
+
 # Rows of the first table, lines of the picture: heading, run in recipes.jsonl, run in paces.jsonl.
 LONG_RUNS = (
     ('`fast`, 12,000 steps', 'fast, 12000 steps', 'fast'),
@@ -24,7 +25,6 @@ LONG_RUNS = (
     ('`tutorial`, 40,000 steps', 'tutorial, 40000 steps', 'tutorial'),
 )
 RECOMMENDED = 2200  # steps in two minutes
-WHOLE = 'the fast recipe'  # row of the ablation that nothing is taken from
 
 
 def stored(name):
@@ -44,7 +44,10 @@ def _row(*cells):
 
 def seconds_a_step():
   """Returns the median seconds a step: dict from a name in paces.jsonl to a float."""
-  return {line['run']: statistics.median(line['seconds_a_step']) for line in stored('paces')}
+  lines = stored('paces')
+  found = {line['run']: statistics.median(line['seconds_a_step']) for line in lines}
+  assert len(found) == len(lines), 'a run has two lines'
+  return found
 
 
 def accuracy_table():
@@ -58,7 +61,7 @@ def accuracy_table():
       'not scored')]
   pace = seconds_a_step()
   for heading, name, paced in LONG_RUNS:
-    found = [line for line in stored('recipes') if line['run'] == name]
+    found = _long_run(name)
     rows.append(_row(
         heading, str(len(found)), f"{pace[paced] * found[0]['step'][-1]:,.0f}",
         *[mean_and_spread([line['views'][views] for line in found]) for views in ('1', '2', '18')]))
@@ -79,7 +82,7 @@ def ablation_table():
   found = _ablation()
   means = {name: statistics.mean(views['1'] for views in repeats)
            for name, repeats in found.items()}
-  lost = {name: 100 * (means[WHOLE] - mean) for name, mean in means.items()}
+  lost = {name: 100 * (means[recipes.WHOLE] - mean) for name, mean in means.items()}
   rows = [_row(name, '%.1f' % (round(lost[name], 1) + 0.0), *[  # no -0.0
       '%.4f' % statistics.mean(views[count] for views in found[name]) for count in '12'])
           for name in sorted(lost, key=lambda name: -lost[name])]
@@ -88,8 +91,16 @@ def ablation_table():
 
 def ablation_spread():
   """Returns the standard deviation of one run with one view, pooled over all rows, in points."""
-  values = [[views['1'] for views in repeats] for repeats in _ablation().values()]
-  return 100 * np.sqrt(np.mean([statistics.variance(row) for row in values]))
+  rows = [[views['1'] for views in repeats] for repeats in _ablation().values()]
+  squares = sum(sum((value - statistics.mean(row)) ** 2 for value in row) for row in rows)
+  return 100 * (squares / sum(len(row) - 1 for row in rows)) ** 0.5
+
+
+def _long_run(name):
+  """Returns the stored lines of a run of recipes.jsonl; there must be one."""
+  found = [line for line in stored('recipes') if line['run'] == name]
+  assert found, name + ' is not stored'
+  return found
 
 
 def draw(path):
@@ -97,7 +108,7 @@ def draw(path):
   pace = seconds_a_step()
   with chart.panels(path, 1, size=(10, 6)) as (axes,):
     for number, (heading, name, paced) in enumerate(LONG_RUNS):
-      for i, line in enumerate(line for line in stored('recipes') if line['run'] == name):
+      for i, line in enumerate(_long_run(name)):
         axes.plot(pace[paced] * np.array(line['step'][1:]), line['precision'][1:], marker='.',
                   color='C%d' % number, label=None if i else heading.replace('`', ''))
     axes.set(xscale='log', xlabel='seconds of training', ylabel='precision @ 1, one view')

@@ -116,7 +116,7 @@ def measure(program, part, data_dir, warmup, steps, torch_python=sys.executable,
              '--data_dir', data_dir, '--warmup', str(warmup), '--steps', str(steps),
              '--dtype', program.dtype, *more]
   environment = dict(os.environ, **program.environment)
-  if not program.environment:
+  if 'TF_ENABLE_ONEDNN_OPTS' not in program.environment:
     environment.pop('TF_ENABLE_ONEDNN_OPTS', None)  # our own modules set it on import
   done = subprocess.run(command, env=environment, capture_output=True, text=True)
   if done.returncode or not done.stdout.strip():

@@ -22,7 +22,7 @@ from cifar10_lib.training import (
 from tests import testing
 
 PROGRAM = os.path.abspath(program.__file__)
-STOP_SECONDS = 9  # 1 to 3 measured; a worker that waits in its step for the chief takes 10 more
+STOP_SECONDS = 9  # at most 3 are usual; a worker that waits in its step for the chief takes 10 more
 
 # A launcher of tasks that start at once and ignore all signals but SIGKILL.
 LAUNCHER = '''
@@ -171,28 +171,32 @@ class ChiefTest(testing.TrainerTestCase):
     self.assertEqual(trainer_files.read_status(self.train_dir)['state'], 'stopped')
 
   def testAChiefThatMissesAWorkerNamesTheLastCheckpoint(self):
+    """A thread calls `save`, and then the process ends. Here an exception ends it."""
     cluster = clusters.Cluster(local_cluster.free_addresses({'ps': 1, 'worker': 2}), 'worker', 0)
     options = testing.defaults(cifar10, cifar10_train, program, data_dir=self.data_dir,
                                train_dir=self.train_dir, max_steps=100)
 
     def miss(options, cluster, target, signals, chief):
-      """Saves step 62 as a second session would, then ends as `clusters.watching` does."""
+      chief.save()
       with tf.Graph().as_default(), tf.Session() as session:
         tf.get_variable('x', initializer=1.0)
         session.run(tf.global_variables_initializer())
         tf.train.Saver().save(session, os.path.join(self.train_dir, 'model.ckpt'), 62)
       chief.save()
+      states.append(trainer_files.read_status(self.train_dir)['state'])
       raise SystemExit(1)
+    states = []
     with mock.patch.object(program.tf.train, 'Server'), \
          mock.patch.object(program, '_work', side_effect=miss), \
          mock.patch.object(program.distributed, 'report_end'), \
          contextlib.redirect_stderr(io.StringIO()) as errors, \
          contextlib.redirect_stdout(io.StringIO()) as printed, self.assertRaises(SystemExit):
       program.train(options, cluster)
-    self.assertIn('The last checkpoint in %s is of step 62 of 100.' % self.train_dir,
-                  printed.getvalue())
+    self.assertEndsWith(printed.getvalue(), (
+        'There is no checkpoint in %s yet.\nThe last checkpoint in %s is of step 62 of 100.\n'
+        % (self.train_dir, self.train_dir)))
     self.assertEqual(errors.getvalue(), '')
-    self.assertEqual(trainer_files.read_status(self.train_dir)['state'], 'failed')
+    self.assertEqual(states, ['failed'])
 
 
 class WarningTest(tf.test.TestCase):

@@ -23,7 +23,7 @@ PATHS = ('data_dir', 'train_dir', 'init_from', 'eval_dir', 'checkpoint_dir', 'ch
          'confusion_csv', 'predictions_csv', 'mistakes_png', 'save_input', 'export')
 MAX_PATH_BYTES = 3000  # Linux allows 4096, and names of files follow
 SIGPIPE = 13  # Windows does not define signal.SIGPIPE
-SPACE = '30 MB'  # what a run needs for two checkpoints of at most 13 MB each, with graphs and events
+SPACE = '30 MB'  # what a run needs for two checkpoints of at most 13 MB each, and for events
 
 
 class Failure(Exception):

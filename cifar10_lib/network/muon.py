@@ -10,8 +10,7 @@ from cifar10_lib.common.tf1 import tf
 
 # (a, b, c) of x -> a x + b x^3 + c x^5, a polynomial for each iteration. Together they map singular
 # values of 0.03..1 to 0.62..1.38, the best that two can do (theorem 4.1 of
-# https://arxiv.org/abs/2505.16932). More iterations take longer and train no better:
-# docs/accuracy.md.
+# https://arxiv.org/abs/2505.16932). More iterations take longer, and trained no better when tried.
 COEFFICIENTS = ((7.3625, -20.7434, 15.1606), (2.9175, -2.1824, 0.4755))
 EPSILON = 1e-12  # prevents a division by zero if the gradient is zero
 

@@ -33,7 +33,7 @@ def session_config(dtype='float32', log_device_placement=False, cpu_devices=1):
   config.device_count['CPU'] = cpu_devices
   config.gpu_options.allow_growth = True  # leaves memory for evaluation beside training
   # Each op uses all cores by itself, so more ops at once only hold more memory. With fewer than
-  # two, a step would wait while a slow disk is read. All sessions of a process share one pool, which has
+  # two, a step waits while the input's ops run. All sessions of a process share one pool, which has
   # the size that the first session asks for.
   config.inter_op_parallelism_threads = max(2, (os.cpu_count() or 1) // 2)
   # The optimiser's second pass over the graph finds nothing more and takes 0.1 s.

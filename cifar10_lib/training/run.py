@@ -58,7 +58,7 @@ class Run:
   def report_end(self, is_lost=False):
     """Prints how training ended, writes the status and sets the exit code.
 
-    `is_lost` says that a task of the cluster is away, so that training cannot go on.
+    `is_lost` says that a task of the cluster is away, so that training ends early.
     """
     latest = checkpoints.find_latest(self.options.train_dir)
     state, self.exit_code = _verdict(self.options, latest, self.signals, is_lost)
@@ -172,6 +172,7 @@ def _verdict(options, latest, signals, is_lost):
     print('Stopped before the first checkpoint in %s; run again to begin.' % options.train_dir)
     return 'stopped', 128 + signals.number
   if latest is None and is_lost:
+    print('There is no checkpoint in %s yet.' % options.train_dir)
     return 'failed', 1
   last = checkpoints.step_of(latest)
   if last >= options.max_steps:
