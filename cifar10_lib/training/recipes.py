@@ -31,40 +31,37 @@ class Recipe(NamedTuple):
 def fast(max_steps=12000):
   """Returns the recipe for the best accuracy after a given number of steps.
 
-  It was chosen on 5,000 held-out pictures: docs/accuracy.md. The comment on a number says how many
-  points (hundredths of precision @ 1, one view) are lost without it after 1,200 steps, as the mean
-  of three runs. Less than about 1 point is chance. Long runs were measured apart.
+  It was chosen on 5,000 held-out pictures. The comment on a number says how many points (hundredths
+  of precision @ 1, one view) are lost without it after 1,200 steps, as the mean of two runs; less
+  than about 0.6 points may be chance (docs/accuracy.md). What changes with the length was chosen in
+  longer runs on a GPU (benchmarks/results/on_a_gpu.jsonl).
 
   Args:
-    max_steps: of the whole run. The default takes 11 minutes on two cores with avx512_bf16, and
-      about twice that with AVX2.
+    max_steps: of the whole run. The default takes 10 minutes on two cores with avx512_bf16, and 13
+      minutes in float32.
   """
-  # A run above 3,000 steps needs shorter steps of Muon: 0.4 points (0.1 with 18 views) after 24,000
-  # against a rate that falls by the cube root, six runs each.
+  # A run above 3,000 steps needs shorter steps of Muon.
   share = min(1.0, 3000 / max_steps)
   # A run of 10,000 steps or more sees each picture often enough to learn it by heart, so it keeps
-  # the widest crop to the end (0.9 points after 24,000, two runs each) ...
+  # the widest crop to the end ...
   long_run = max_steps >= 10000
-  # ... and one of 40,000 or more mixes pictures too: 0.9 points (0.0 with 18 views) after 48,000 of
-  # 60,000 steps, three runs and two.
+  # ... and one of 40,000 or more mixes pictures too.
   mixes = max_steps >= 40000
   return Recipe(
       max_steps=max_steps,
-      learning_rate=0.05,  # 2.1 without warm-up and without the fall to zero
-      warmup_steps=max(1.0, 0.05 * max_steps),  # 0.0
+      learning_rate=0.05,  # 2.2 without warm-up and without the fall to zero
+      warmup_steps=max(1.0, 0.05 * max_steps),
       final_rate=0.0,
-      momentum=0.9,  # 9.7 in a run without Muon, though at a rate of 0.1
-      muon_rate=0.02 * share ** (1 / 2),  # 5.8 for Nesterov's updates in place of Muon's
-      muon_decay=0.1 * share ** (1 / 3),  # 0.9; in one run of 4,000 steps it was 2
-      # Moving local3 in each step gains nothing: -0.6 here, 0.3 after 2,100 steps, both chance. It
-      # takes 9% more time a step.
+      momentum=0.9,  # 10.2 in a run without Muon, though at a rate of 0.1
+      muon_rate=0.02 * share ** (1 / 2),  # 5.4 for Nesterov's updates in place of Muon's
+      muon_decay=0.1 * share ** (1 / 3),  # 0.7
+      # Moving local3 in each step gains nothing (0.1 lost), and takes 2 to 9% longer.
       muon_every=4,
-      # 0.0 for half the tutorial's; none in long runs: 0.4 (0.9 with 18 views), six runs each
-      weight_decay=0.0 if long_run else 0.002,
-      moving_average_decay=1 - 1 / max(1.0, 0.05 * max_steps),  # 0.1 for the tutorial's
-      # 1.3 for a crop of 4 pixels to the end; 0 for no crop or no flip
+      weight_decay=0.0 if long_run else 0.002,  # 0.2
+      moving_average_decay=1 - 1 / max(1.0, 0.05 * max_steps),  # 0.2 for the tutorial's
+      # 1.1 for a crop of 4 pixels to the end; 0.3 for no crop or no flip
       augment='crop:4,flip' if long_run else 'crop:4..1,flip',
-      mixup=0.2 if mixes else 0.0)
+      mixup=0.2 if mixes else 0.0)  # 1.0 with it in a short run
 
 
 # Flags that override a number of the recipe: its least and greatest value, and what it means.
