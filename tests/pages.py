@@ -70,7 +70,7 @@ REPLACED = (
     (r'/tmp/', 'scratch/'),
     (r'(max_steps\W{1,4})\d+', r'\g<1>20'),
     (r'model\.ckpt-\d+', 'model.ckpt-20'),
-    (r'(--runs=\w+):\d+', r'\1:20'),
+    (r'((--runs=|,)(fast|tutorial)):\d+', r'\1:20'),
     (r'^\./test\.sh$', './test.sh tests/docs_test.py'),
     (r'^python lessons/build\.py$', 'python lessons/build.py 1_data'),
     (r'\bpip install', 'pip install --dry-run'),
